@@ -1,0 +1,2 @@
+//! Load generator and side-by-side comparison of registries on one machine.
+fn main() {}

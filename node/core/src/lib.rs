@@ -1,0 +1,22 @@
+//! The pure core of Atoll: everything that can be decided without a clock, a disk, a socket or a
+//! random number.
+//!
+//! Parsers take bytes from a wire and answer a typed value or an error that says what was received
+//! and what is allowed; they never panic. State machines take events and `now`, and answer
+//! commands; the shell (`atoll-node`) runs them. The list of dependencies in `Cargo.toml` is the
+//! boundary: no runtime, no file system and no network may appear there.
+#![forbid(unsafe_code)]
+
+pub mod access;
+pub mod content_range;
+pub mod digest;
+pub mod manifest;
+pub mod metadata;
+pub mod name;
+pub mod pagination;
+pub mod range;
+pub mod route;
+pub mod upload;
+
+pub use digest::{Algorithm, Digest};
+pub use name::{Reference, RepoName, Tag};

@@ -1,0 +1,195 @@
+//! What may be asked of the state machine, and what it answers.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Digest, RepoName, Tag};
+
+/// Names one request for ever: a retry carries the same id and gets the first answer again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct RequestId {
+    /// Who asks: drawn at random when a node starts.
+    pub client: u128,
+    /// The asker's counter. A client submits in any order, but never reuses a number.
+    pub sequence: u64,
+}
+
+/// One entry of the replicated log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Request {
+    /// Which request this is.
+    pub id: RequestId,
+    /// What it asks.
+    pub command: Command,
+}
+
+/// One atomic change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Command {
+    /// The blob was uploaded or mounted into the repository: make it visible there.
+    LinkBlob {
+        /// Where.
+        repo: RepoName,
+        /// Which blob.
+        digest: Digest,
+        /// Its length in bytes.
+        size: u64,
+    },
+    /// Remove the blob from the repository. Other repositories keep theirs.
+    UnlinkBlob {
+        /// Where.
+        repo: RepoName,
+        /// Which blob.
+        digest: Digest,
+    },
+    /// Push a manifest: the record, its references, its referrer row and its tags.
+    PutManifest(PutManifest),
+    /// Remove a manifest, its referrer row, and every tag in the repository that points to it.
+    DeleteManifest {
+        /// Where.
+        repo: RepoName,
+        /// Which manifest.
+        digest: Digest,
+        /// Refuse when a tag that this pattern protects points to it.
+        protected: TagProtection,
+    },
+    /// Remove a tag; the manifest and its other tags stay.
+    DeleteTag {
+        /// Where.
+        repo: RepoName,
+        /// Which tag.
+        tag: Tag,
+        /// What must hold of the tag now.
+        precondition: Precondition,
+        /// Refuse when this pattern protects the tag.
+        protected: TagProtection,
+    },
+}
+
+/// The push of one manifest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PutManifest {
+    /// Where.
+    pub repo: RepoName,
+    /// The digest of the exact bytes.
+    pub digest: Digest,
+    /// The media type it was pushed with, and is served with.
+    pub media_type: String,
+    /// Length in bytes.
+    pub size: u64,
+    /// Config and layers that must be linked in the repository when the command applies
+    /// (non-distributable layers are left out by the parser). Sorted, without repeats.
+    pub blobs: Vec<Digest>,
+    /// Child manifests of an index. They need not exist (sparse indexes are legal).
+    pub children: Vec<Digest>,
+    /// The manifest this one refers to.
+    pub subject: Option<Digest>,
+    /// What a referrers listing says of it: the manifest's own `artifactType`, else the media type
+    /// of its config.
+    pub artifact_type: Option<String>,
+    /// Annotations, copied into referrers listings.
+    pub annotations: BTreeMap<String, String>,
+    /// Tags to point at it, all or none.
+    pub tags: Vec<Tag>,
+    /// What must hold of every one of `tags` before.
+    pub precondition: Precondition,
+    /// Tags that exist already and match this may not move.
+    pub protected: TagProtection,
+}
+
+/// A condition on the present value of a tag (`If-Match`, `If-None-Match: *`).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Precondition {
+    /// None.
+    #[default]
+    Always,
+    /// The tag must exist and point to one of these digests (`If-Match: "digest", …`).
+    PointsTo(Vec<Digest>),
+    /// The tag must exist (`If-Match: *`).
+    Exists,
+    /// The tag must not exist (`If-None-Match: *`).
+    Absent,
+}
+
+/// Which tags, once set, may not be moved or deleted (a create-only policy).
+///
+/// The policy travels in the command, so every replica decides alike whatever its own
+/// configuration file says.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TagProtection {
+    /// Tags move freely.
+    #[default]
+    None,
+    /// Tags that match one of these patterns are create-only. `*` stands for any characters.
+    Patterns(Vec<String>),
+}
+
+/// The answer to a [`Request`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Outcome {
+    /// It is done.
+    Done,
+    /// Nothing was changed, because …
+    Refused(Refusal),
+}
+
+/// Why a command changed nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum Refusal {
+    /// The repository has never been written to, or everything in it was deleted.
+    #[error("repository `{repo}` is not known")]
+    RepoUnknown {
+        /// Which.
+        repo: RepoName,
+    },
+    /// The blob is not linked in the repository.
+    #[error("blob `{digest}` is not in repository `{repo}`")]
+    BlobUnknown {
+        /// Where.
+        repo: RepoName,
+        /// Which.
+        digest: Digest,
+    },
+    /// A pushed manifest refers to blobs that are not linked in the repository.
+    #[error("the manifest refers to {} blob(s) that repository `{repo}` does not have", missing.len())]
+    ManifestBlobUnknown {
+        /// Where.
+        repo: RepoName,
+        /// Which, at most [`MISSING_BLOBS_LISTED_MAX`].
+        missing: Vec<Digest>,
+    },
+    /// The manifest is not in the repository.
+    #[error("manifest `{digest}` is not in repository `{repo}`")]
+    ManifestUnknown {
+        /// Where.
+        repo: RepoName,
+        /// Which.
+        digest: Digest,
+    },
+    /// The tag is not in the repository.
+    #[error("tag `{tag}` is not in repository `{repo}`")]
+    TagUnknown {
+        /// Where.
+        repo: RepoName,
+        /// Which.
+        tag: Tag,
+    },
+    /// The precondition does not hold.
+    #[error("tag `{tag}` {}", match found { Some(digest) => format!("points to `{digest}`"), None => "does not exist".to_owned() })]
+    PreconditionFailed {
+        /// Which tag.
+        tag: Tag,
+        /// What it points to.
+        found: Option<Digest>,
+    },
+    /// The tag is create-only and exists.
+    #[error("tag `{tag}` is protected: it may be created, not moved or deleted")]
+    TagProtected {
+        /// Which tag.
+        tag: Tag,
+    },
+}
+
+/// How many missing blobs a refusal names.
+pub const MISSING_BLOBS_LISTED_MAX: usize = 16;
