@@ -136,10 +136,7 @@ impl FromStr for Digest {
         let algorithm: Algorithm =
             algorithm.parse().map_err(|_| invalid(InvalidDigestReason::Algorithm))?;
         if encoded.len() != 2 * algorithm.len_bytes() {
-            return Err(invalid(InvalidDigestReason::Length {
-                algorithm,
-                found: encoded.len(),
-            }));
+            return Err(invalid(InvalidDigestReason::Length { algorithm, found: encoded.len() }));
         }
         let mut hash = [0; 64];
         for (byte, pair) in hash.iter_mut().zip(encoded.as_bytes().chunks_exact(2)) {
@@ -289,7 +286,9 @@ mod tests {
             Digest::of(Algorithm::Sha256, b"").to_string(),
             "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
         );
-        assert!(Digest::of(Algorithm::Sha512, b"").to_string().starts_with("sha512:cf83e1357eefb8bd"));
+        assert!(
+            Digest::of(Algorithm::Sha512, b"").to_string().starts_with("sha512:cf83e1357eefb8bd")
+        );
     }
 
     #[test]

@@ -16,4 +16,4 @@ pub mod record;
 
 pub use apply::apply;
 pub use command::{Command, Outcome, Precondition, PutManifest, Refusal, Request, RequestId};
-pub use kv::{Kv, MemoryKv};
+pub use kv::{Kv, KvRead, MemoryKv};

@@ -203,7 +203,9 @@ mod tests {
 
     #[test]
     fn accepts_the_names_the_grammar_allows() {
-        for name in ["a", "0", "library/nginx", "a.b", "a_b", "a__b", "a-b", "a----b", "con", "nul/aux"] {
+        for name in
+            ["a", "0", "library/nginx", "a.b", "a_b", "a__b", "a-b", "a----b", "con", "nul/aux"]
+        {
             assert!(name.parse::<RepoName>().is_ok(), "{name}");
         }
         let deep = vec!["a"; REPO_NAME_COMPONENTS_MAX].join("/");
@@ -214,8 +216,30 @@ mod tests {
     fn refuses_the_names_the_grammar_does_not_allow() {
         let long = "a".repeat(REPO_NAME_BYTES_MAX + 1);
         for name in [
-            "", "/", "/a", "a/", "a//b", "Foo/bar", "a___b", "a..b", "-a", "a-", "a/.b", "a._b", "a-_b",
-            "..", "../etc", "a/../b", "%2e%2e", "a%2fb", "a\\b", "a b", "aux:", "é", "a\0", long.as_str(),
+            "",
+            "/",
+            "/a",
+            "a/",
+            "a//b",
+            "Foo/bar",
+            "a___b",
+            "a..b",
+            "-a",
+            "a-",
+            "a/.b",
+            "a._b",
+            "a-_b",
+            "..",
+            "../etc",
+            "a/../b",
+            "%2e%2e",
+            "a%2fb",
+            "a\\b",
+            "a b",
+            "aux:",
+            "é",
+            "a\0",
+            long.as_str(),
         ] {
             assert!(name.parse::<RepoName>().is_err(), "{name}");
         }
@@ -226,7 +250,8 @@ mod tests {
         for tag in ["latest", "1.0", "_x", "A-b.C_d", &"t".repeat(TAG_BYTES_MAX)] {
             assert!(tag.parse::<Tag>().is_ok(), "{tag}");
         }
-        for tag in ["", ".a", "-a", "a/b", "a@b", "a:b", "a b", "é", &"t".repeat(TAG_BYTES_MAX + 1)] {
+        for tag in ["", ".a", "-a", "a/b", "a@b", "a:b", "a b", "é", &"t".repeat(TAG_BYTES_MAX + 1)]
+        {
             assert!(tag.parse::<Tag>().is_err(), "{tag}");
         }
     }

@@ -1,0 +1,117 @@
+//! The disk: files below one data folder, with the durability rules of POSIX spelled out.
+//!
+//! The calls block. Asynchronous code runs them through [`crate::io::rt::blocking`], one closure
+//! for a whole sequence of operations; redb calls them as they are. Paths are relative to the data
+//! folder and may not leave it.
+//!
+//! What is durable when (the simulated side enforces every line):
+//! - bytes of a file: after [`DiskFile::sync`] returned `Ok`;
+//! - the existence or absence of a name (create, rename, unlink, create_dir, remove_dir): after
+//!   [`Disk::sync_dir`] of the folder that holds the name returned `Ok`;
+//! - after a failed sync nothing is known about the unsynced bytes, and a second sync that succeeds
+//!   proves nothing (fsyncgate): the file must be given up.
+
+pub mod real;
+pub mod sim;
+
+use std::{fmt::Debug, io, path::Path, sync::Arc};
+
+/// A folder on a disk.
+pub trait Disk: Debug + Send + Sync + 'static {
+    /// Creates an empty file that must not exist, open for reading and writing.
+    fn create_new(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>>;
+
+    /// Opens a file that must exist, for reading only.
+    fn open_read(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>>;
+
+    /// Opens a file that must exist, for reading and writing.
+    fn open_write(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>>;
+
+    /// Length of a file in bytes; `NotFound` when there is none.
+    fn file_len(&self, path: &Path) -> io::Result<u64>;
+
+    /// Renames a file or folder, replacing a file that is there. Atomic for every observer.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Removes a file's name. Open handles keep reading it.
+    fn unlink(&self, path: &Path) -> io::Result<()>;
+
+    /// Creates a folder; its parent must exist. `AlreadyExists` when there is one.
+    fn create_dir(&self, path: &Path) -> io::Result<()>;
+
+    /// Removes an empty folder.
+    fn remove_dir(&self, path: &Path) -> io::Result<()>;
+
+    /// The entries of a folder, sorted by name.
+    fn list(&self, path: &Path) -> io::Result<Vec<DirEntry>>;
+
+    /// Makes the names in a folder durable.
+    fn sync_dir(&self, path: &Path) -> io::Result<()>;
+
+    /// Room on the device.
+    fn space(&self) -> io::Result<Space>;
+}
+
+/// An open file.
+pub trait DiskFile: Debug + Send + Sync + 'static {
+    /// Reads up to `buffer.len()` bytes at `offset`; fewer only at the end of the file.
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
+
+    /// Writes all of `bytes` at `offset`, growing the file as needed (a gap reads as zeros).
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
+
+    /// Makes the content and length durable.
+    fn sync(&self) -> io::Result<()>;
+
+    /// Length in bytes.
+    fn len(&self) -> io::Result<u64>;
+
+    /// Is the file empty?
+    fn is_empty(&self) -> io::Result<bool> {
+        Ok(self.len()? == 0)
+    }
+
+    /// Cuts the file or extends it with zeros.
+    fn set_len(&self, len: u64) -> io::Result<()>;
+
+    /// Reads exactly `buffer.len()` bytes, or fails with `UnexpectedEof`.
+    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        match self.read_at(buffer, offset)? {
+            read if read == buffer.len() => Ok(()),
+            _ => Err(io::ErrorKind::UnexpectedEof.into()),
+        }
+    }
+}
+
+/// One entry of a folder.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DirEntry {
+    /// The name within the folder.
+    pub name: String,
+    /// Is it a folder?
+    pub is_dir: bool,
+}
+
+/// Room on a device, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Space {
+    /// Size of the device.
+    pub total: u64,
+    /// What may still be written.
+    pub available: u64,
+}
+
+/// Creates `path` and every missing parent, each made durable in its own parent.
+pub fn create_dir_all_durable(disk: &dyn Disk, path: &Path) -> io::Result<()> {
+    let mut at = std::path::PathBuf::new();
+    for component in path.components() {
+        let parent = at.clone();
+        at.push(component);
+        match disk.create_dir(&at) {
+            Ok(()) => disk.sync_dir(&parent)?,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
