@@ -156,7 +156,7 @@ impl RangeSpec {
         let (start, end) = match self {
             RangeSpec::FromTo { first, last } => (first, last.min(end_max)),
             RangeSpec::From { first } => (first, end_max),
-            RangeSpec::Suffix { length: 0 } => return None,
+            // A length of 0 starts behind the end: nothing.
             RangeSpec::Suffix { length } => (len.saturating_sub(length), end_max),
         };
         (start <= end).then_some(ByteRange { start, end })
