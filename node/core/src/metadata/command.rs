@@ -26,6 +26,7 @@ pub struct Request {
 
 /// One atomic change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(clippy::large_enum_variant, reason = "a command lives for one log entry, not in arrays")]
 pub enum Command {
     /// The blob was uploaded or mounted into the repository: make it visible there.
     LinkBlob {

@@ -66,8 +66,10 @@ pub(super) fn remember<K: Kv>(
     Ok(())
 }
 
+type AgeRow = (Vec<u8>, AgeRecord);
+
 /// The oldest answers that are out of the window.
-fn outdated<K: Kv>(kv: &K, index: u64) -> Result<Vec<(Vec<u8>, AgeRecord)>, ApplyError<K::Error>> {
+fn outdated<K: Kv>(kv: &K, index: u64) -> Result<Vec<AgeRow>, ApplyError<K::Error>> {
     let Some(newest) = index.checked_sub(ANSWERS_KEPT_MAX) else { return Ok(Vec::new()) };
     let newest = keys::age(newest);
     let mut found = Vec::new();
