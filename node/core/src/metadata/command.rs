@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Digest, RepoName, Tag};
+use crate::{Digest, RepoName, Tag, manifest::Manifest};
 
 /// Names one request for ever: a retry carries the same id and gets the first answer again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -81,6 +81,9 @@ pub struct PutManifest {
     /// Config and layers that must be linked in the repository when the command applies
     /// (non-distributable layers are left out by the parser). Sorted, without repeats.
     pub blobs: Vec<Digest>,
+    /// Layers that need not be linked: non-distributable ones and ones with `urls`. Should one have
+    /// been pushed all the same, it is kept like any other.
+    pub foreign_blobs: Vec<Digest>,
     /// Child manifests of an index. They need not exist (sparse indexes are legal).
     pub children: Vec<Digest>,
     /// The manifest this one refers to.
@@ -96,6 +99,28 @@ pub struct PutManifest {
     pub precondition: Precondition,
     /// Tags that exist already and match this may not move.
     pub protected: TagProtection,
+}
+
+impl PutManifest {
+    /// The push of a parsed manifest, `size` bytes long, without tags, conditions or protection:
+    /// set those fields afterwards.
+    pub fn new(repo: RepoName, digest: Digest, size: u64, manifest: Manifest) -> PutManifest {
+        PutManifest {
+            repo,
+            digest,
+            media_type: manifest.media_type,
+            size,
+            blobs: manifest.blobs,
+            foreign_blobs: manifest.foreign_blobs,
+            children: manifest.children,
+            subject: manifest.subject,
+            artifact_type: manifest.artifact_type,
+            annotations: manifest.annotations,
+            tags: Vec::new(),
+            precondition: Precondition::Always,
+            protected: TagProtection::None,
+        }
+    }
 }
 
 /// A condition on the present value of a tag (`If-Match`, `If-None-Match: *`).
@@ -189,6 +214,9 @@ pub enum Refusal {
         /// Which tag.
         tag: Tag,
     },
+    /// The request is so old that it can no longer be told from a retry of an applied one.
+    #[error("the request came too late, whether it was applied is not known any more")]
+    Expired,
 }
 
 /// How many missing blobs a refusal names.
