@@ -16,8 +16,10 @@ mod manifests;
 mod multipart;
 mod pace;
 mod request_id;
+mod send;
 mod uploads;
 
 pub use api::{Api, router};
 pub use connection::Connection;
-pub use listener::{Limits, ServerStats, serve};
+pub use listener::{Limits, Serving, serve};
+pub use pace::Patience;

@@ -20,7 +20,7 @@ use atoll_core::{
 
 pub use blobs::FoundBlob;
 pub use error::{ErrorCode, RegistryError, UploadPosition};
-pub use listings::{Listing, ReferrersListing};
+pub use listings::Listing;
 pub use manifests::{FoundManifest, PushedManifest, TagCondition};
 pub use uploads::{BeginUpload, Begun};
 

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+
 use atoll_core::route::{self, Route, RouteError};
 use axum::{Router, body::Body, extract::State};
 use http::{HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
@@ -10,12 +11,13 @@ use http_body::Body as _;
 use super::{
     body::discard,
     headers::{self, DOCKER_API_VERSION, X_REQUEST_ID},
+    listener::HeaderLimit,
     request_id::{RequestId, RequestIds},
 };
 use crate::{
     io::{Clock, Io},
     registry::{ErrorCode, Registry, RegistryError},
-    telemetry::HttpMetrics,
+    telemetry::{HttpMetrics, metrics::label},
 };
 
 /// Everything a request is answered with.
@@ -87,7 +89,7 @@ async fn handle(State(api): State<Arc<Api>>, request: Request<Body>) -> Response
     // Reading the body of a client that asked first would tell it to go on and send it.
     let may_discard = !parts.headers.contains_key(header::EXPECT);
     let routed = route::parse(uri.path());
-    let label = routed.as_ref().map_or("unknown", route_label);
+    let label = routed.as_ref().map_or(label::Route::Unknown, route_label);
     let answer = match routed {
         Ok(route) => answer(&api, route, Ask { parts, body: &mut body }).await,
         Err(error) => Err(error.into()),
@@ -105,13 +107,14 @@ async fn handle(State(api): State<Arc<Api>>, request: Request<Body>) -> Response
     finish(&mut response, id);
     let taken = api.io.clock.monotonic().saturating_sub(started);
     log_answer(&response, id, &method, uri.path(), taken);
-    api.metrics.record(label, &method, response.status(), taken);
+    let status = response.status().as_u16();
+    api.metrics.request(label, label::Method::from(&method), status, taken);
     response
 }
 
 /// Checks that the request may be served, and serves it.
 async fn answer(api: &Api, route: Route, ask: Ask<'_>) -> Answer {
-    if let Some(refusal) = refuse_framing(&ask.parts) {
+    if let Some(refusal) = refuse_framing(&ask.parts).or_else(|| refuse_header(&ask.parts)) {
         return Err(refusal);
     }
     api.registry.policy().check(&ask.parts.method)?;
@@ -125,6 +128,18 @@ fn refuse_framing(parts: &Parts) -> Option<RegistryError> {
     both.then(|| {
         let message = "received both Content-Length and Transfer-Encoding; send one of them";
         ErrorCode::SizeInvalid.error(message)
+    })
+}
+
+/// A header that is longer than the listener allows.
+fn refuse_header(parts: &Parts) -> Option<RegistryError> {
+    let HeaderLimit(max) = *parts.extensions.get()?;
+    let bytes: usize = parts.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    (bytes > max).then(|| {
+        let message = format_args!("the header fields have {bytes} bytes, at most {max} are allowed");
+        ErrorCode::SizeInvalid
+            .error(message)
+            .with_status(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE)
     })
 }
 
@@ -269,17 +284,18 @@ fn log_answer(
 }
 
 /// What a route is called in metrics.
-const fn route_label(route: &Route) -> &'static str {
+const fn route_label(route: &Route) -> label::Route {
     match route {
-        Route::Base => "base",
-        Route::Catalog => "catalog",
-        Route::Registries => "registries",
-        Route::View => "view",
-        Route::Extensions => "extensions",
-        Route::Tags { .. } => "tags",
-        Route::Referrers { .. } => "referrers",
-        Route::Manifest { .. } => "manifest",
-        Route::Blob { .. } => "blob",
-        Route::Uploads { .. } | Route::Upload { .. } => "upload",
+        Route::Base => label::Route::Base,
+        Route::Catalog => label::Route::Catalog,
+        Route::Registries => label::Route::Registries,
+        Route::View => label::Route::View,
+        Route::Extensions => label::Route::Extensions,
+        Route::Tags { .. } => label::Route::Tags,
+        Route::Referrers { .. } => label::Route::Referrers,
+        Route::Manifest { .. } => label::Route::Manifest,
+        Route::Blob { .. } => label::Route::Blob,
+        Route::Uploads { .. } => label::Route::Uploads,
+        Route::Upload { .. } => label::Route::Upload,
     }
 }

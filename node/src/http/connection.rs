@@ -19,9 +19,13 @@ use tokio::{
     sync::Notify,
 };
 
-use super::pace::{Cut, Observed, Patience, RateWindow, verdict};
+use super::{
+    pace::{Cut, Observed, Patience, RateWindow, verdict},
+    send,
+};
 use crate::{
     io::{Clock, net},
+    telemetry::HttpMetrics,
     tiers::arena::Arena,
 };
 
@@ -142,13 +146,14 @@ impl Drop for OpenRequest {
 pub struct PacedBody<B> {
     inner: B,
     connection: Arc<Connection>,
+    metrics: Arc<HttpMetrics>,
     waiting: bool,
 }
 
 impl<B> PacedBody<B> {
     /// Wraps the body of a request on `connection`.
-    pub fn new(inner: B, connection: Arc<Connection>) -> Self {
-        PacedBody { inner, connection, waiting: false }
+    pub fn new(inner: B, connection: Arc<Connection>, metrics: Arc<HttpMetrics>) -> Self {
+        PacedBody { inner, connection, metrics, waiting: false }
     }
 
     fn set_waiting(&mut self, waiting: bool) {
@@ -171,6 +176,9 @@ impl<B: Body + Unpin> Body for PacedBody<B> {
     ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
         let polled = Pin::new(&mut self.inner).poll_frame(cx);
         self.set_waiting(polled.is_pending());
+        if let Poll::Ready(Some(Ok(frame))) = &polled {
+            self.metrics.bytes_received.fetch_add(data_bytes(frame), Relaxed);
+        }
         polled
     }
 
@@ -189,17 +197,22 @@ impl<B> Drop for PacedBody<B> {
     }
 }
 
+fn data_bytes<D: Buf>(frame: &Frame<D>) -> u64 {
+    frame.data_ref().map_or(0, |data| data.remaining() as u64)
+}
+
 /// A response body that keeps its request open until it is gone.
 #[derive(Debug)]
 pub struct TrackedBody<B> {
     inner: B,
+    metrics: Arc<HttpMetrics>,
     _open: OpenRequest,
 }
 
 impl<B> TrackedBody<B> {
     /// Ties a response body to its request.
-    pub fn new(inner: B, open: OpenRequest) -> Self {
-        TrackedBody { inner, _open: open }
+    pub fn new(inner: B, open: OpenRequest, metrics: Arc<HttpMetrics>) -> Self {
+        TrackedBody { inner, metrics, _open: open }
     }
 }
 
@@ -211,7 +224,11 @@ impl<B: Body + Unpin> Body for TrackedBody<B> {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        Pin::new(&mut self.inner).poll_frame(cx)
+        let polled = Pin::new(&mut self.inner).poll_frame(cx);
+        if let Poll::Ready(Some(Ok(frame))) = &polled {
+            self.metrics.bytes_sent.fetch_add(data_bytes(frame), Relaxed);
+        }
+        polled
     }
 
     fn is_end_stream(&self) -> bool {
@@ -298,10 +315,10 @@ impl AsyncWrite for Stream {
         // What comes before the first slice of the arena goes out as it is, most often the header.
         let copied = slices.iter().take_while(|slice| in_arena(slice).is_none()).count();
         let polled = match slices.first().and_then(|slice| Some((in_arena(slice)?, slice.len()))) {
-            Some(((file, offset), len)) => this.inner.poll_send_file(cx, file, offset, len),
+            Some(((file, offset), len)) => send::poll_send_file(Pin::new(&mut this.inner), cx, file, offset, len),
             None => {
                 let more = copied < slices.len();
-                this.inner.poll_write_slices(cx, &slices[..copied], more)
+                send::poll_write_slices(Pin::new(&mut this.inner), cx, &slices[..copied], more)
             }
         };
         self.sent(polled)

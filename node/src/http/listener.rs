@@ -6,8 +6,9 @@ use std::{
     io,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::Ordering::Relaxed,
     },
+    net::SocketAddr,
     time::Duration,
 };
 
@@ -33,6 +34,7 @@ use super::{
 };
 use crate::{
     io::{Clock, net, rt},
+    telemetry::{HttpMetrics, metrics::label},
     tiers::arena::Arena,
 };
 
@@ -44,20 +46,20 @@ pub struct Limits {
     /// Connections at a time. When they are all taken, idle ones make room; when none is idle, new
     /// ones wait in the kernel's queue.
     pub connections_max: usize,
+    /// Connections at a time from one address; 0 for no such limit.
+    pub connections_per_address_max: usize,
+    /// Bytes of the header fields of one request.
+    pub header_bytes_max: usize,
+    /// Header fields of one request.
+    pub header_fields_max: usize,
     /// HTTP/2 streams at a time on one connection.
     pub streams_max: u32,
     /// How long open requests may take to end after the listener was told to stop.
     pub drain_timeout: Duration,
 }
 
-/// Header fields of one request. hyper's own default, named.
-const HEADER_FIELDS_MAX: usize = 100;
-
-/// Bytes of the header list of one HTTP/2 request.
-const HTTP2_HEADER_BYTES_MAX: u32 = 64 << 10;
-
-/// What an HTTP/1 connection may buffer: the bound of a header, and of one read of a body, which
-/// grows towards it only while a client keeps the buffer full.
+/// What an HTTP/1 connection may buffer: one read of a body, which grows towards it only while a
+/// client keeps the buffer full. A header that does not fit into it is refused by hyper itself.
 const HTTP1_BUFFER_BYTES_MAX: usize = 512 << 10;
 
 /// Streams a peer may reset before it must read: beyond, it is a rapid-reset flood (CVE-2023-44487).
@@ -72,21 +74,6 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// How many idle connections are ended at a time to make room.
 const SHED_AT_ONCE: usize = 64;
 
-/// What a listener did so far.
-#[derive(Debug, Default)]
-pub struct ServerStats {
-    /// Connections accepted.
-    pub accepted: AtomicU64,
-    /// Accepts that failed, mostly for want of file descriptors.
-    pub accept_errors: AtomicU64,
-    /// Connections cut for taking too long.
-    pub cut: AtomicU64,
-    /// TLS hellos on this plain port.
-    pub tls_refused: AtomicU64,
-    /// Connections open now.
-    pub open: AtomicU64,
-}
-
 /// Everything about a listener that its connections share.
 #[derive(Debug)]
 struct Server {
@@ -94,7 +81,7 @@ struct Server {
     limits: Limits,
     clock: Arc<dyn Clock>,
     arena: Option<Arena>,
-    stats: Arc<ServerStats>,
+    metrics: Arc<HttpMetrics>,
     connections: Mutex<BTreeMap<u64, Arc<Connection>>>,
 }
 
@@ -110,37 +97,65 @@ impl Server {
         idle.take(SHED_AT_ONCE).map(|connection| connection.shed()).count()
     }
 
+    /// Ends every connection.
+    fn cut_off(&self) -> usize {
+        let connections = self.connections();
+        for connection in connections.values() {
+            self.metrics.cut(label::Cut::Drain);
+            connection.shed();
+        }
+        connections.len()
+    }
+
+    /// Has this address as many connections as one may have?
+    fn is_full_for(&self, peer: &SocketAddr) -> bool {
+        let max = self.limits.connections_per_address_max;
+        let of_peer = |connection: &&Arc<Connection>| connection.peer.ip() == peer.ip();
+        max > 0 && self.connections().values().filter(of_peer).take(max).count() == max
+    }
+
     fn sweep(&self) {
         let now = self.clock.monotonic();
         for connection in self.connections().values() {
             let Some(cut) = connection.sweep(&self.limits.patience, now) else { continue };
-            self.stats.cut.fetch_add(1, Relaxed);
             match cut {
                 Cut::Idle => {
                     tracing::debug!(listener = self.name, peer = %connection.peer, "idle connection closed");
                 }
                 Cut::Header | Cut::Slow => {
-                    tracing::info!(listener = self.name, peer = %connection.peer, why = ?cut, "slow connection cut");
+                    let slow = matches!(cut, Cut::Slow);
+                    let why = if slow { label::Cut::MinRate } else { label::Cut::HeaderTimeout };
+                    self.metrics.cut(why);
+                    tracing::info!(listener = self.name, peer = %connection.peer, why = why.as_str(), "slow connection cut");
                 }
             }
         }
     }
 }
 
-/// Serves `router` on `listener` until `stop`, then lets open requests end under the drain
-/// deadline. Answers how many connections had to be cut off at the end.
-pub async fn serve(
-    name: &'static str,
-    listener: net::Listener,
-    router: Router,
-    limits: Limits,
-    clock: Arc<dyn Clock>,
-    arena: Option<Arena>,
-    stats: Arc<ServerStats>,
-    stop: CancellationToken,
-) -> u64 {
+/// What a listener is made of.
+#[derive(Debug)]
+pub struct Serving {
+    /// What its log lines call it.
+    pub name: &'static str,
+    /// What it answers with.
+    pub router: Router,
+    /// Its bounds.
+    pub limits: Limits,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Where bytes lie that can be sent without copying them.
+    pub arena: Option<Arena>,
+    /// What it counts.
+    pub metrics: Arc<HttpMetrics>,
+}
+
+/// Serves on `listener` until `stop`, then lets open requests end under the drain deadline. Answers
+/// how many connections had to be cut off at the end.
+pub async fn serve(serving: Serving, listener: net::Listener, stop: CancellationToken) -> usize {
+    let Serving { name, router, limits, clock, arena, metrics } = serving;
     let connections = Mutex::default();
-    let server = Arc::new(Server { name, limits, clock, arena, stats, connections });
+    let server = Arc::new(Server { name, limits, clock, arena, metrics, connections });
     let graceful = GracefulShutdown::new();
     let sweeper = tokio::spawn(sweep(server.clone()));
     accept(&server, &listener, &router, &graceful, &stop).await;
@@ -148,16 +163,13 @@ pub async fn serve(
     let deadline = tokio::time::timeout(limits.drain_timeout, graceful.shutdown());
     let drained = deadline.await.is_ok();
     sweeper.abort();
-    let left = server.stats.open.load(Relaxed);
     if drained {
         tracing::info!(listener = name, "drained");
-    } else {
-        tracing::warn!(listener = name, left, timeout = ?limits.drain_timeout, "drain deadline passed; connections cut off");
-        for connection in server.connections().values() {
-            connection.shed();
-        }
+        return 0;
     }
-    if drained { 0 } else { left }
+    let left = server.cut_off();
+    tracing::warn!(listener = name, left, timeout = ?limits.drain_timeout, "drain deadline passed; connections cut off");
+    left
 }
 
 async fn sweep(server: Arc<Server>) {
@@ -204,8 +216,12 @@ async fn accept(
                 continue;
             }
         };
-        server.stats.accepted.fetch_add(1, Relaxed);
-        server.stats.open.fetch_add(1, Relaxed);
+        if server.is_full_for(&peer) {
+            server.metrics.cut(label::Cut::AddressLimit);
+            tracing::info!(listener = server.name, %peer, "address has its limit of connections; refused");
+            continue;
+        }
+        let counted = server.metrics.connection();
         let connection = Connection::new(peer, server.clock.clone());
         next_id += 1;
         server.connections().insert(next_id, connection.clone());
@@ -218,8 +234,7 @@ async fn accept(
                 tracing::debug!(listener = server.name, %peer, %error, "connection ended");
             }
             server.connections().remove(&id);
-            server.stats.open.fetch_sub(1, Relaxed);
-            drop(permit);
+            drop((permit, counted));
         });
     }
 }
@@ -227,7 +242,7 @@ async fn accept(
 /// An accept failed. The loop goes on whatever it was: a registry that stops accepting because it
 /// once ran out of file descriptors is down until someone notices.
 async fn recover(server: &Server, error: &io::Error) {
-    server.stats.accept_errors.fetch_add(1, Relaxed);
+    server.metrics.accept_errors.fetch_add(1, Relaxed);
     let of_one_peer = matches!(
         error.kind(),
         io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted
@@ -297,12 +312,13 @@ async fn converse(
     let limits = &server.limits;
     let service = {
         let connection = connection.clone();
-        service_fn(move |request| answer(router.clone(), connection.clone(), request))
+        let server = server.clone();
+        service_fn(move |request| answer(&server, router.clone(), connection.clone(), request))
     };
     match detected {
         None => Ok(()),
         Some(Protocol::Tls) => {
-            server.stats.tls_refused.fetch_add(1, Relaxed);
+            server.metrics.cut(label::Cut::NotHttp);
             Ok(refuse_tls(&mut stream).await?)
         }
         Some(Protocol::Http1) => {
@@ -311,7 +327,7 @@ async fn converse(
                 .timer(rt::Timer)
                 // The sweeper times headers: it knows idle from slow.
                 .header_read_timeout(None)
-                .max_headers(HEADER_FIELDS_MAX)
+                .max_headers(limits.header_fields_max)
                 .max_buf_size(HTTP1_BUFFER_BYTES_MAX);
             let served = watcher.watch(http1.serve_connection(TokioIo::new(stream), service));
             until_cut(served, connection).await
@@ -322,7 +338,7 @@ async fn converse(
             http2
                 .timer(rt::Timer)
                 .max_concurrent_streams(limits.streams_max)
-                .max_header_list_size(HTTP2_HEADER_BYTES_MAX)
+                .max_header_list_size(u32::try_from(limits.header_bytes_max).unwrap_or(u32::MAX))
                 .max_pending_accept_reset_streams(RESET_STREAMS_MAX)
                 .max_local_error_reset_streams(RESET_STREAMS_MAX)
                 .initial_stream_window_size(1 << 20)
@@ -349,15 +365,24 @@ where
 }
 
 fn answer(
+    server: &Arc<Server>,
     router: Router,
     connection: Arc<Connection>,
     request: Request<Incoming>,
-) -> impl Future<Output = Result<Response<TrackedBody<Body>>, Infallible>> {
+) -> impl Future<Output = Result<Response<TrackedBody<Body>>, Infallible>> + use<> {
     let open = connection.open_request();
-    let mut request =
-        request.map(|incoming| Body::new(PacedBody::new(incoming, connection.clone())));
+    let metrics = server.metrics.clone();
+    let mut request = request.map(|incoming| {
+        Body::new(PacedBody::new(incoming, connection.clone(), metrics.clone()))
+    });
+    let header_bytes_max = server.limits.header_bytes_max;
     request.extensions_mut().insert(connection);
+    request.extensions_mut().insert(HeaderLimit(header_bytes_max));
     router.oneshot(request).map(|answered| {
-        answered.map(|response| response.map(|body| TrackedBody::new(body, open)))
+        answered.map(|response| response.map(|body| TrackedBody::new(body, open, metrics)))
     })
 }
+
+/// The bound of a request's header fields in bytes, for the API that refuses what is over it.
+#[derive(Clone, Copy, Debug)]
+pub struct HeaderLimit(pub usize);

@@ -116,7 +116,7 @@ impl Api {
             let applied = header::HeaderValue::from_static("artifactType");
             answer.headers_mut().insert(OCI_FILTERS_APPLIED, applied);
         }
-        if let Some(last) = &found.next {
+        if let Some(last) = found.cursor.filter(|_| found.more) {
             let route = Route::Referrers { repo: repo.clone(), digest: *subject };
             link(&mut answer, page.next_link(&route, &last.to_string(), &filters));
         }

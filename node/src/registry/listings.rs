@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use atoll_core::{
     Digest, RepoName,
-    metadata::query::{self, Page, Referrer},
+    metadata::query::{self, ReferrersPage},
 };
 
 use super::{ErrorCode, Registry, RegistryError};
@@ -18,9 +18,6 @@ pub struct Listing {
     /// Are there more behind the last one?
     pub more: bool,
 }
-
-/// One page of referrers.
-pub type ReferrersListing = Page<Referrer>;
 
 impl Registry {
     /// A page of a repository's tags, those after `after`.
@@ -84,7 +81,7 @@ impl Registry {
         artifact_type: Option<String>,
         after: Option<Digest>,
         entries: usize,
-    ) -> Result<ReferrersListing, RegistryError> {
+    ) -> Result<ReferrersPage, RegistryError> {
         let snapshot = self.metadata.linearizable(repo).await?;
         let (repo, subject) = (repo.clone(), *subject);
         rt::blocking(move || {
