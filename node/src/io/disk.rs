@@ -114,6 +114,19 @@ pub struct Space {
     pub available: u64,
 }
 
+/// The file whose lock says that a process owns the folder. No call reaches it.
+const LOCK_NAME: &str = "LOCK";
+
+/// The path of an entry: [`checked`], and neither the data folder itself nor its lock file.
+pub(crate) fn checked_entry(path: &Path) -> io::Result<PathBuf> {
+    let relative = checked(path)?;
+    if relative.as_os_str().is_empty() || relative == Path::new(LOCK_NAME) {
+        let message = format!("`{}` names no entry of the data folder", path.display());
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+    }
+    Ok(relative)
+}
+
 /// The path without `.` components; the empty path is the data folder itself.
 ///
 /// # Errors

@@ -19,10 +19,7 @@ use std::{
 
 use rustix::fs::{FlockOperation, flock, fstatvfs};
 
-use super::{DirEntry, Disk, DiskFile, Space, checked};
-
-/// The file whose lock says that a process owns the folder.
-const LOCK_NAME: &str = "LOCK";
+use super::{DirEntry, Disk, DiskFile, LOCK_NAME, Space, checked, checked_entry};
 
 /// A folder of the machine's file system, owned by this process.
 #[derive(Debug)]
@@ -65,14 +62,7 @@ impl RealDisk {
     }
 
     fn at_entry(&self, path: &Path) -> io::Result<PathBuf> {
-        let relative = checked(path)?;
-        if relative.as_os_str().is_empty() || relative == Path::new(LOCK_NAME) {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                format!("`{}` names no entry of the data folder", path.display()),
-            ));
-        }
-        Ok(self.root.join(relative))
+        Ok(self.root.join(checked_entry(path)?))
     }
 }
 

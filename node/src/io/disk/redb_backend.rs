@@ -10,6 +10,15 @@ use redb::StorageBackend;
 
 use super::{Disk, DiskFile};
 
+#[cfg(test)]
+mod tests;
+
+/// redb's mark at the start of a file; it writes it last when it creates a database.
+const MAGIC: [u8; 9] = *b"redb\x1a\x0a\xa9\x0d\x0a";
+
+/// Room that redb's header takes at the start of a file, in bytes: one page of the smallest size.
+const HEADER_BYTES: u64 = 4096;
+
 /// One redb database file.
 #[derive(Debug)]
 pub struct DiskBackend {
@@ -28,7 +37,39 @@ impl DiskBackend {
         };
         // Also when the file was there: whoever created it may have died before its name was durable.
         disk.sync_dir(path.parent().unwrap_or(Path::new("")))?;
+        empty_if_unfinished(file.as_ref())?;
         Ok(DiskBackend { file })
+    }
+}
+
+/// Empties a file whose creation a crash cut short, so that redb creates it anew; redb itself
+/// calls such a file no database, for ever.
+///
+/// Until the mark is durable nothing but the header page was written. So a file without a mark and
+/// with nothing behind the header never held a commit; one with anything there is damaged, and
+/// stays as it is for redb to refuse.
+fn empty_if_unfinished(file: &dyn DiskFile) -> io::Result<()> {
+    let mut mark = [0; MAGIC.len()];
+    let read = file.read_at(&mut mark, 0)?;
+    if read == 0 || mark == MAGIC || !is_zero_from(file, HEADER_BYTES)? {
+        return Ok(());
+    }
+    file.set_len(0)?;
+    file.sync()
+}
+
+/// Does the file hold nothing but zeros from `offset` on?
+fn is_zero_from(file: &dyn DiskFile, mut offset: u64) -> io::Result<bool> {
+    let mut buffer = vec![0; 64 << 10];
+    loop {
+        let read = file.read_at(&mut buffer, offset)?;
+        if read == 0 {
+            return Ok(true);
+        }
+        if buffer[..read].iter().any(|byte| *byte != 0) {
+            return Ok(false);
+        }
+        offset += read as u64;
     }
 }
 
