@@ -125,15 +125,14 @@ impl Metadata {
             let disk = io.disk.clone();
             blocking(move || layout::complete(disk.as_ref(), founding)).await?;
         }
-        let mut client = [0; 16];
-        io.entropy.fill(&mut client);
+        let client = draw_client(&io, settings.node, &groups);
         Ok(Self {
             inner: Arc::new(Inner {
                 groups,
                 clock: io.clock,
                 cluster_id: settings.cluster_id,
                 submit_deadline: settings.submit_deadline,
-                client: u128::from_le_bytes(client),
+                client,
                 sequence: AtomicU64::new(0),
                 stop,
             }),
@@ -245,6 +244,24 @@ impl Metadata {
         // There is at least one, and the remainder is below their number.
         &self.inner.groups[group_of(repo, self.inner.groups.len())]
     }
+}
+
+/// A name for this start that no other start of any node has had.
+///
+/// Were one drawn twice, new requests would be taken for retries of old ones and silently not be
+/// applied. Random bytes suffice unless their source was copied or rewound (a restored virtual
+/// machine, a reused seed), so the node and its logs' lengths go in too: they have grown if an
+/// earlier start under the same random bytes got anything done.
+fn draw_client(io: &Io, node: NodeId, groups: &[Group]) -> u128 {
+    let mut random = [0; 16];
+    io.entropy.fill(&mut random);
+    let mut hash = Sha256::new();
+    hash.update(random);
+    hash.update(node.to_le_bytes());
+    for group in groups {
+        hash.update(stats::of(group).last_log.unwrap_or_default().to_le_bytes());
+    }
+    hash.finalize().iter().take(16).fold(0, |client, byte| (client << 8) | u128::from(*byte))
 }
 
 fn repo_of(command: &Command) -> &RepoName {
