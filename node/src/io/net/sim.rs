@@ -25,7 +25,7 @@ use std::{
 };
 
 use bytes::{Buf, BytesMut};
-use frame::Frame;
+use frame::{Frame, Received};
 use madsim::{
     buggify::buggify_with_prob,
     net::{TcpListener, TcpStream},
@@ -183,35 +183,41 @@ impl SimStream {
 
     /// Takes in whatever arrived, and has the waiting tasks woken when more does.
     fn pump(&mut self) {
+        let forgotten = self.receive();
+        while let Some(frame) = frame::decode(&mut self.raw) {
+            match frame {
+                Received::Data(bytes) => self.readable.unsplit(bytes),
+                Received::Grant(bytes) => self.credit += bytes,
+                Received::Fin if self.incoming == Incoming::Open => {
+                    self.incoming = Incoming::Ended;
+                }
+                Received::Fin => {}
+                Received::Close => self.end(Incoming::Ended),
+                Received::Reset => self.end(Incoming::Reset),
+            }
+        }
+        if forgotten {
+            self.end(Incoming::Reset);
+        }
+    }
+
+    /// Moves what arrived into `raw`. True when madsim's stream ended: if no closing frame is among
+    /// the last ones, the peer's machine forgot the connection.
+    fn receive(&mut self) -> bool {
         let waker = Waker::from(Arc::clone(&self.wakers));
         let mut context = Context::from_waker(&waker);
         let mut chunk = [0; 16 << 10];
         while let Some(inner) = &mut self.inner {
             let mut buffer = ReadBuf::new(&mut chunk);
             match Pin::new(inner).poll_read(&mut context, &mut buffer) {
-                Poll::Pending => break,
+                Poll::Pending => return false,
                 Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
                     self.raw.extend_from_slice(buffer.filled());
                 }
-                // The end without a closing frame: the peer's machine forgot the connection.
-                Poll::Ready(_) => {
-                    self.end(Incoming::Reset);
-                    break;
-                }
+                Poll::Ready(_) => return true,
             }
         }
-        while let Some(frame) = frame::decode(&mut self.raw) {
-            match frame {
-                frame::Received::Data(bytes) => self.readable.unsplit(bytes),
-                frame::Received::Grant(bytes) => self.credit += bytes,
-                frame::Received::Fin if self.incoming == Incoming::Open => {
-                    self.incoming = Incoming::Ended;
-                }
-                frame::Received::Fin => {}
-                frame::Received::Close => self.end(Incoming::Ended),
-                frame::Received::Reset => self.end(Incoming::Reset),
-            }
-        }
+        false
     }
 
     /// The peer is gone.
