@@ -67,14 +67,26 @@ impl Group {
         let state_machine = StateMachine { store: state.clone() };
         let raft = Raft::new(settings.node, config, network, log.clone(), state_machine).await;
         let raft = raft.map_err(|error| not_started(id, error))?;
-        initialize(id, &raft, settings).await?;
-        let reads =
-            ReadIndex::start(id, raft.clone(), peers.clone(), settings.read_deadline, stop.clone());
+        let reads = ReadIndex::start(
+            id,
+            raft.clone(),
+            peers.clone(),
+            settings.read_deadline,
+            stop.clone(),
+        );
         let proposer = Proposer::start(id, raft.clone(), stop);
         let receiving = Arc::new(Semaphore::new(1));
         let group = Self { id, raft, proposer, state, receiving, log, reads, peers };
-        group.wait_until_ready(settings.open_deadline).await?;
+        if let Err(error) = group.start(settings).await {
+            group.shutdown().await;
+            return Err(error);
+        }
         Ok(group)
+    }
+
+    async fn start(&self, settings: &MetadataSettings) -> Result<(), OpenMetadataError> {
+        initialize(self.id, &self.raft, settings).await?;
+        self.wait_until_ready(settings.open_deadline).await
     }
 
     /// Proposes `request` here, or at the leader if that is another voter.
