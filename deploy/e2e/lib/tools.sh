@@ -80,7 +80,7 @@ go_tool() {
       exit 1
     fi
   ) 9>"$TOOLS/.lock" || {
-    WHY="go install $package@$version: $(grep -v '^go: downloading' "$log" 2>/dev/null | tail -1 | tr -s '[:space:]' ' ' | cut -c1-160)"
+    WHY="go install $name@$version: $(grep -v '^go: downloading' "$log" 2>/dev/null | tail -n 1 | tr -s '[:space:]' ' ' | sed 's/^.*: reading /reading /' | cut -c1-200)"
     return 1
   }
 }
