@@ -24,6 +24,9 @@ import tempfile
 import threading
 import time
 
+sys.dont_write_bytecode = True  # a checkout stays as it is
+
+# pylint: disable=wrong-import-position
 from checker import Checker
 from node import Node, Unready
 from worker import Refused, Worker

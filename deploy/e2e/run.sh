@@ -44,7 +44,13 @@ client() {
 }
 
 # setting NAME VARIABLE: what a client file says of itself.
-setting() { (set +u; WORK=''; source "$HERE/clients/$1.sh"; printf '%s\n' "${!2}"); }
+setting() {
+  (
+    # shellcheck source=/dev/null
+    source "$HERE/clients/$1.sh"
+    printf '%s\n' "${!2}"
+  )
+}
 
 # second_client NAME: the first of the client's OTHERS that is there.
 second_client() {
@@ -62,7 +68,7 @@ round() {
     REASON[$name]=$(last_words "$log")
     return 1
   fi
-  read -r _ PUSH[$name] PULL[$name] < <(grep '^figures ' "$log" | tail -n 1)
+  read -r _ PUSH["$name"] PULL["$name"] < <(grep '^figures ' "$log" | tail -n 1)
   if ! other=$(second_client "$name"); then
     REASON[$name]='no second client is there to pull it back'
     return 1
@@ -82,7 +88,10 @@ last_words() { { grep -vE '^[[:space:]]*$' "$1" || echo 'no output'; } | tail -n
 # seconds MILLISECONDS: as a column.
 seconds() { [ -z "$1" ] && printf '%8s' - || printf '%7d.%ds' $(($1 / 1000)) $(($1 % 1000 / 100)); }
 
-need_cmd python3 python3 && need_cmd curl curl || { say "e2e: NOT RUN: $WHY"; exit 3; }
+if ! { need_cmd python3 python3 && need_cmd curl curl; }; then
+  say "e2e: NOT RUN: $WHY"
+  exit 3
+fi
 CLIENTS=("$@")
 [ $# -gt 0 ] || CLIENTS=("${ALL[@]}")
 LOGS=${LOGS:-$WORK/logs}
@@ -126,5 +135,5 @@ done
 printf '\ninstalling took %ds, the rest %ds\n' $((INSTALLED - START)) $((SECONDS - INSTALLED))
 if [ $FAILED -gt 0 ] && [ -n "$NODE_LOG" ]; then say "the end of the node's log:"; tail -n 20 "$NODE_LOG" >&2; fi
 printf '%d passed, %d failed, %d skipped\n' $PASSED $FAILED $SKIPPED
-[ $FAILED -eq 0 ] && [ $PASSED -gt 0 ] || exit 1
+if [ $FAILED -gt 0 ] || [ $PASSED -eq 0 ]; then exit 1; fi
 if [ "${E2E_REQUIRE:-}" = all ] && [ $SKIPPED -gt 0 ]; then exit 1; fi

@@ -1,4 +1,5 @@
 # shellcheck shell=bash
+# shellcheck disable=SC2034 # read by who sources this
 # cosign: pushes the image, signs it with a key of its own (a manifest under the tag sha256-<hex>.sig)
 # and attests it in the newer form (a bundle among the image's referrers). Nothing leaves the machine:
 # no transparency log, no certificate, an empty trusted root.
@@ -10,7 +11,7 @@ version() { "$TOOL" version 2>&1 | sed -n 's/^GitVersion: *//p'; }
 # set_up: keys, a predicate, and the fixture as the layout that `cosign load` reads.
 set_up() {
   export COSIGN_PASSWORD=e2e HOME="$HOMEDIR"
-  cd "$HOMEDIR"
+  cd "$HOMEDIR" || return
   [ ! -e cosign.key ] || return 0
   "$TOOL" generate-key-pair
   printf '{"made":"on the spot"}' >predicate.json

@@ -1,4 +1,5 @@
 # shellcheck shell=bash
+# shellcheck disable=SC2034 # read by who sources this
 # crane (go-containerregistry): HEAD, then one PATCH with its length per blob.
 PAYLOAD=small EXACT=exact OTHERS='skopeo regctl'
 

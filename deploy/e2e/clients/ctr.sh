@@ -1,4 +1,5 @@
 # shellcheck shell=bash
+# shellcheck disable=SC2034 # read by who sources this
 # containerd by its `ctr`: a daemon of our own, without the Kubernetes plugin. One PUT with its
 # length per blob; a pull unpacks, so every layer is also read as a tar.
 PAYLOAD=large EXACT=exact OTHERS='regctl crane skopeo'

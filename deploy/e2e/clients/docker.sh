@@ -1,4 +1,5 @@
 # shellcheck shell=bash
+# shellcheck disable=SC2034 # read by who sources this
 # docker: a daemon of our own (socket, data and run folders inside the work folder, no network set
 # up). Streams each layer in one chunked PATCH, HEADs it after its PUT, mounts across repositories.
 PAYLOAD=large EXACT='' OTHERS='skopeo crane regctl'

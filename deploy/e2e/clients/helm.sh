@@ -1,4 +1,5 @@
 # shellcheck shell=bash
+# shellcheck disable=SC2034 # read by who sources this
 # helm: a chart as an artifact of its own media types; helm names repository and tag after the chart.
 PAYLOAD=chart EXACT='' OTHERS='crane regctl'
 

@@ -1,4 +1,5 @@
 # shellcheck shell=bash
+# shellcheck disable=SC2034 # read by who sources this
 # oras: files as an artifact. One PUT with its length per blob, the manifest by digest, then by tag.
 PAYLOAD=small EXACT='' OTHERS='crane regctl'
 

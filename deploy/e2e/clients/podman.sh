@@ -1,4 +1,5 @@
 # shellcheck shell=bash
+# shellcheck disable=SC2034 # read by who sources this
 # podman: unpacks into its store and compresses anew, one PATCH stream per blob.
 PAYLOAD=small EXACT='' OTHERS='skopeo crane regctl'
 

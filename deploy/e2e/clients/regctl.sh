@@ -1,4 +1,5 @@
 # shellcheck shell=bash
+# shellcheck disable=SC2034 # read by who sources this
 # regctl (regclient): the one client that really uploads in chunks. Pushes each image twice, whole
 # and, under <name>-chunked, in 1 MiB pieces with Content-Range; both must read back exactly.
 PAYLOAD=large EXACT=exact OTHERS='crane skopeo'

@@ -1,4 +1,5 @@
 # shellcheck shell=bash
+# shellcheck disable=SC2034 # read by who sources this
 # skopeo: copies by reference; told to keep digests, it stores no layer other than it came. One PATCH
 # stream per blob.
 PAYLOAD=small EXACT=exact OTHERS='podman crane regctl'

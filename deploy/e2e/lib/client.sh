@@ -22,6 +22,7 @@ shift 2
 # The check of an image; clients may call it for more than the runner asks.
 VERIFY="$HERE/verify.py"
 # The daemon a client started, if any.
+# shellcheck disable=SC2034 # of the client files
 DAEMON=''
 
 set_up() { :; }
@@ -51,6 +52,7 @@ milliseconds() { printf '%s\n' $((${EPOCHREALTIME/[.,]/} / 1000)); }
 
 # shellcheck source=/dev/null
 source "$HERE/../clients/$NAME.sh"
+# shellcheck disable=SC2153 # from the environment
 FIXTURE="$FIXTURES/$PAYLOAD"
 mkdir -p "$HOMEDIR"
 

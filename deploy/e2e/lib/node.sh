@@ -1,4 +1,5 @@
 # shellcheck shell=bash
+# shellcheck disable=SC2034 # NODE_LOG is for who sources this
 # The registry under test: one that is already running (REGISTRY=host:port), or a node of our own.
 #
 # A node of our own listens on loopback ports nobody else uses, keeps its data in the caller's work

@@ -1,4 +1,5 @@
 # shellcheck shell=bash
+# shellcheck disable=SC2034 # WHY and TOOL are for who sources this
 # Getting the programs a script needs, on a machine that may have none of them.
 #
 # A tool comes from Debian (need_apt) or is built from its pinned module version (go_tool) into a
