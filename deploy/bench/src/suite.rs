@@ -20,6 +20,8 @@ use std::{collections::BTreeMap, fs, io::Write, path::Path, time::Duration};
 const REPOSITORY: &str = "bench";
 /// Ports that belong to one server (a node takes several).
 const PORTS_EACH: u16 = 10;
+/// Bytes of answers in flight that make the window of a read twice as long.
+const BYTES_IN_FLIGHT_FOR_DOUBLE: f64 = (2u64 << 30) as f64;
 
 /// Measures everything that `options` names.
 ///
@@ -92,8 +94,12 @@ fn write_file(root: &Path, path: &str, parts: &[&[u8]]) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn setting(options: &Options, connections: usize) -> Setting {
-    let window = Duration::from_secs_f64(options.seconds);
+/// Where the connections' answers together are large, the window is longer, so that each of them
+/// is complete at least once: latency is of whole answers.
+fn setting(options: &Options, size: u64, connections: usize) -> Setting {
+    let in_flight = size as f64 * connections as f64;
+    let factor = 1.0 + in_flight / BYTES_IN_FLIGHT_FOR_DOUBLE;
+    let window = Duration::from_secs_f64(options.seconds * factor);
     Setting { connections, threads: options.threads, window }
 }
 
@@ -102,7 +108,7 @@ fn get_cell(options: &Options, servers: &[Server], object: &Object, connections:
     let mut cell = empty_cell(Verb::Get, object.size, connections);
     for _ in 0..options.rounds {
         for server in servers {
-            let setting = setting(options, connections);
+            let setting = setting(options, object.size, connections);
             let outcome = load::run(server.address, server.pid, &operation, setting);
             record(&mut cell, server.kind, outcome);
         }
@@ -130,7 +136,7 @@ fn push_run(
     load::push_one(server.address, REPOSITORY, template).context("first push")?;
     rustix::fs::sync();
     let operation = Operation::Push { repository: REPOSITORY.into(), template: template.clone() };
-    let setting = setting(options, connections);
+    let setting = setting(options, 0, connections);
     let outcome = load::run(server.address, server.pid, &operation, setting);
     server.discard()?;
     outcome
