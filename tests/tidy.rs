@@ -287,6 +287,49 @@ fn links_in_documents_lead_somewhere() {
     assert_eq!(links(sample), [("b.md", 1), ("i/j.png", 2)]);
 }
 
+/// The places in the tree that a document names in code spans, `path` or `path::test`.
+fn named_places(text: &str) -> Vec<(&str, Option<&str>, usize)> {
+    let mut found = Vec::new();
+    for (number, line) in text.lines().enumerate() {
+        for span in line.split('`').skip(1).step_by(2) {
+            let (path, item) = match span.split_once("::") {
+                Some((path, item)) => (path, Some(item)),
+                None => (span, None),
+            };
+            let plain = |c: char| c.is_ascii_alphanumeric() || "/_-.".contains(c);
+            let in_tree = table::TOP_FOLDERS.iter().any(|top| path.starts_with(top));
+            if in_tree && path.chars().all(plain) {
+                found.push((path, item, number + 1));
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn what_documents_name_exists() {
+    let root = root();
+    let sources = files(&[".rs"]);
+    let mut broken = Vec::new();
+    for file in files(&[".md"]) {
+        for (path, item, line) in named_places(&file.text) {
+            if !root.join(path).exists() {
+                broken.push(format!("{}:{line}: `{path}` does not exist", file.path));
+            }
+            let Some(item) = item else { continue };
+            let source = sources.iter().find(|source| source.path == path);
+            let declared = |source: &Source| words(&source.text, item).next().is_some();
+            if !source.is_some_and(declared) {
+                broken.push(format!("{}:{line}: `{path}` has no `{item}`", file.path));
+            }
+        }
+    }
+    assert_none(&broken);
+    let sample = "See `node/src/io/` and\n`node/tests/a.rs::b`, not `x/y` or `node/<n>`.";
+    let expected = [("node/src/io/", None, 1), ("node/tests/a.rs", Some("b"), 2)];
+    assert_eq!(named_places(sample), expected);
+}
+
 #[test]
 fn no_file_names_somebodys_machine() {
     let mut broken = Vec::new();

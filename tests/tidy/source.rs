@@ -81,8 +81,8 @@ fn literal_or_comment(text: &str, before: Option<char>) -> usize {
     if text.starts_with("/*") {
         return end(text.find("*/").map(|at| at + 2));
     }
-    if text.starts_with('"') {
-        return 1 + string_end(&text[1..]);
+    if let Some(inside) = text.strip_prefix('"') {
+        return 1 + string_end(inside);
     }
     if let Some(raw) = text.strip_prefix('r').or_else(|| text.strip_prefix("br"))
         && !in_word

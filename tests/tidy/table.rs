@@ -61,6 +61,11 @@ pub const FORBIDDEN_DEPENDENCIES: &[(&str, &[&str], &str)] = &[
     ("client", &["atoll-node", "redb", "openraft", "moka"], "a client is not a node"),
     ("proto", &["atoll-node", "atoll-client"], "messages know nobody who sends them"),
     ("node", &["atoll-client"], "a node talks to its peers through its own seams"),
+    (
+        "node",
+        &["rand", "chrono", "time"],
+        "randomness and time come from io::Entropy and io::Clock",
+    ),
 ];
 
 /// Crates that may depend on `sim-tests`: none.
@@ -111,6 +116,10 @@ pub const LEFTOVERS: &[&str] = &["dbg!", "todo!", "unimplemented!"];
 
 /// Leftovers in words.
 pub const LEFTOVER_WORDS: &[&str] = &["FIXME", "XXX"];
+
+/// A code span of a document that starts so is a place in the tree.
+pub const TOP_FOLDERS: &[&str] =
+    &["node/", "client/", "proto/", "sim-tests/", "tests/", "deploy/", "docs/", ".ci/"];
 
 /// Starts of paths that exist on one person's machine only.
 pub const MACHINE_PATHS: &[&str] = &["/work/", "/home/", "/root/", "/Users/", "/tmp/brief"];
