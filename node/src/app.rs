@@ -1,8 +1,9 @@
-//! The composition of a node: configuration in, running node out; and the command line around it.
+//! The composition of a node: a configuration in, a running node out; and the command line around it.
 
 #[cfg(not(madsim))]
 pub mod cli;
 #[cfg(not(madsim))]
 pub mod dev;
+mod gauges;
 pub mod node;
 pub mod shutdown;

@@ -117,7 +117,12 @@ async fn run(options: &Serve, loaded: Loaded) -> anyhow::Result<()> {
         info!(key = entry.path(), value, origin = %entry.origin, "configured");
     }
     raise_descriptor_limit(loaded.config.http.connections_max);
-    node::serve(loaded.config, shutdown).await
+    let asked = shutdown.clone();
+    tokio::select! {
+        biased;
+        result = node::serve(loaded.config, async move { asked.requested().await }) => result,
+        () = shutdown.requested_now() => anyhow::bail!("stopped before running work had ended"),
+    }
 }
 
 fn config(command: &ConfigCommand) -> ExitCode {

@@ -1,12 +1,8 @@
-//! Stopping: stop accepting, let running work end under a deadline, say which it was.
+//! The request to stop, from the signals of the process to every part of the node.
 //!
-//! The first signal asks for a stop: listeners close, readiness turns off, requests go on. The
-//! second, or the deadline, ends what is left. [`Shutdown`] carries the request to every part,
-//! [`Drain`] counts what still runs.
+//! The first signal asks for a stop: readiness turns off, listeners close, what runs may end under
+//! a deadline. The second asks not to wait for anything; what was acknowledged is durable anyway.
 
-use std::time::Duration;
-
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -59,6 +55,11 @@ impl Shutdown {
         self.requested.is_cancelled()
     }
 
+    /// Has a stop without waiting been asked for?
+    pub fn is_requested_now(&self) -> bool {
+        self.now.is_cancelled()
+    }
+
     /// Ends when a stop is asked for. May be dropped at any time.
     pub async fn requested(&self) {
         self.requested.cancelled().await;
@@ -67,82 +68,6 @@ impl Shutdown {
     /// Ends when nothing is to be waited for any more. May be dropped at any time.
     pub async fn requested_now(&self) {
         self.now.cancelled().await;
-    }
-}
-
-/// Counts work that a stop waits for: connections, mostly. Cheap to clone; all clones are one.
-#[derive(Clone, Debug)]
-pub struct Drain {
-    running: watch::Sender<usize>,
-}
-
-/// Work that a stop waits for, until it is dropped.
-#[derive(Debug)]
-pub struct Running(watch::Sender<usize>);
-
-/// How a drain ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Drained {
-    /// Everything came to its end.
-    Whole,
-    /// This much was still running.
-    CutOff {
-        /// How much.
-        left: usize,
-    },
-}
-
-impl Default for Drain {
-    fn default() -> Self {
-        Self { running: watch::Sender::new(0) }
-    }
-}
-
-impl Drain {
-    /// Nothing runs yet.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Counts a piece of work until the answer is dropped.
-    pub fn track(&self) -> Running {
-        self.running.send_modify(|running| *running += 1);
-        Running(self.running.clone())
-    }
-
-    /// How much runs.
-    pub fn running(&self) -> usize {
-        *self.running.borrow()
-    }
-
-    /// Waits until nothing runs, `deadline` has passed, or the stop is wanted at once, and logs
-    /// which it was. What is left is the caller's to end.
-    pub async fn wait(&self, deadline: Duration, shutdown: &Shutdown) -> Drained {
-        let mut running = self.running.subscribe();
-        let begun_with = self.running();
-        tokio::select! {
-            biased;
-            // The sender lives in `self`, so the wait cannot fail.
-            _ = running.wait_for(|running| *running == 0) => {}
-            () = shutdown.requested_now() => {}
-            () = tokio::time::sleep(deadline) => {}
-        }
-        match self.running() {
-            0 => {
-                info!(connections = begun_with, "drained");
-                Drained::Whole
-            }
-            left => {
-                warn!(connections = begun_with, left, ?deadline, "drain cut off");
-                Drained::CutOff { left }
-            }
-        }
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.0.send_modify(|running| *running -= 1);
     }
 }
 
@@ -191,42 +116,31 @@ impl Signals {
 mod tests {
     use super::*;
 
-    const SHORT: Duration = Duration::from_millis(20);
-    const LONG: Duration = Duration::from_secs(3600);
-
     #[tokio::test]
-    async fn a_drain_ends_with_the_last_piece_of_work() {
-        let (drain, shutdown) = (Drain::new(), Shutdown::new());
-        assert_eq!(drain.wait(LONG, &shutdown).await, Drained::Whole, "nothing runs");
-
-        let (one, two) = (drain.track(), drain.track());
-        assert_eq!(drain.running(), 2);
-        let waiting = tokio::spawn({
-            let drain = drain.clone();
-            async move { drain.wait(LONG, &shutdown).await }
+    async fn every_part_hears_the_request_and_the_second_one() {
+        let shutdown = Shutdown::new();
+        let heard = tokio::spawn({
+            let shutdown = shutdown.clone();
+            async move {
+                shutdown.requested().await;
+                let early = shutdown.is_requested_now();
+                shutdown.requested_now().await;
+                early
+            }
         });
-        drop(one);
-        tokio::time::sleep(SHORT).await;
-        assert!(!waiting.is_finished(), "one is left");
-        drop(two);
-        assert_eq!(waiting.await.expect("no panic"), Drained::Whole);
-    }
-
-    #[tokio::test]
-    async fn a_drain_ends_at_its_deadline_and_says_what_is_left() {
-        let (drain, shutdown) = (Drain::new(), Shutdown::new());
-        let _running = drain.track();
-        assert_eq!(drain.wait(SHORT, &shutdown).await, Drained::CutOff { left: 1 });
-    }
-
-    #[tokio::test]
-    async fn the_second_request_ends_a_drain() {
-        let (drain, shutdown) = (Drain::new(), Shutdown::new());
-        let _running = drain.track();
+        assert!(!shutdown.is_requested());
         shutdown.request();
         assert!(shutdown.is_requested());
-        shutdown.requested().await;
+        tokio::task::yield_now().await;
+        assert!(!heard.is_finished(), "one request leaves time to end");
         shutdown.request_now();
-        assert_eq!(drain.wait(LONG, &shutdown).await, Drained::CutOff { left: 1 });
+        assert!(!heard.await.expect("no panic"), "the first request is not the second");
+    }
+
+    #[tokio::test]
+    async fn a_request_to_stop_at_once_is_a_request_to_stop() {
+        let shutdown = Shutdown::new();
+        shutdown.request_now();
+        shutdown.requested().await;
     }
 }

@@ -19,7 +19,7 @@ use rustix::process::{Pid, Signal, getppid, kill_process, set_parent_process_dea
 use super::{DevError, plan::NodePlan, system};
 
 /// How much of the end of a log is repeated when its node has ended, in bytes.
-const TAIL_BYTES_MAX: u64 = 2048;
+const TAIL_BYTES_MAX: u64 = 4096;
 
 /// A running node.
 #[derive(Debug)]
@@ -108,10 +108,14 @@ impl Child {
         let read = || -> std::io::Result<String> {
             let mut file = File::open(&self.log)?;
             let len = file.metadata()?.len();
-            file.seek(SeekFrom::Start(self.log_start.max(len.saturating_sub(TAIL_BYTES_MAX))))?;
+            let start = self.log_start.max(len.saturating_sub(TAIL_BYTES_MAX));
+            file.seek(SeekFrom::Start(start))?;
             let mut bytes = Vec::new();
             file.take(TAIL_BYTES_MAX).read_to_end(&mut bytes)?;
-            Ok(String::from_utf8_lossy(&bytes).into_owned())
+            let text = String::from_utf8_lossy(&bytes);
+            // What was cut off in the middle of a line is no line.
+            let whole = if start > self.log_start { text.split_once('\n') } else { None };
+            Ok(whole.map_or(text.as_ref(), |(_, whole)| whole).to_owned())
         };
         read().unwrap_or_default()
     }
