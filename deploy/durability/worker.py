@@ -188,6 +188,7 @@ class Worker:
         digest = self.rng.choice(other.mountable)
         target = with_query(self.uploads(), mount=digest, **{"from": other.repository})
         had = self.state.get(("blob", digest))
+        self.sizes[digest] = other.sizes[digest]  # even unanswered it may turn out to be here
         self.pending = {("blob", digest): True}
         answer = self.wire.ask("POST", target)
         self.pending = {}
@@ -195,7 +196,6 @@ class Worker:
             self.wire.ask("DELETE", with_query(answer.headers["Location"]))
             self.state.setdefault(("blob", digest), had)
         elif answer.status == 201:
-            self.sizes[digest] = other.sizes[digest]
             self.state[("blob", digest)] = True
             self.touched.add(("blob", digest))
             self.acknowledged["mount"] += 1
