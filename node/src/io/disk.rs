@@ -12,9 +12,16 @@
 //!   proves nothing (fsyncgate): the file must be given up.
 
 pub mod real;
+pub mod redb_backend;
 pub mod sim;
 
-use std::{fmt::Debug, io, path::Path, sync::Arc};
+use std::{
+    fmt::Debug,
+    io,
+    path::{Component, Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 /// A folder on a disk.
 pub trait Disk: Debug + Send + Sync + 'static {
@@ -50,6 +57,12 @@ pub trait Disk: Debug + Send + Sync + 'static {
 
     /// Room on the device.
     fn space(&self) -> io::Result<Space>;
+
+    /// Takes the time that the calls since the last taking would have cost on a slow disk. Always
+    /// zero on a real one, whose calls take their time themselves.
+    fn take_stall(&self) -> Duration {
+        Duration::ZERO
+    }
 }
 
 /// An open file.
@@ -101,9 +114,41 @@ pub struct Space {
     pub available: u64,
 }
 
+/// The file whose lock says that a process owns the folder. No call reaches it.
+const LOCK_NAME: &str = "LOCK";
+
+/// The path of an entry: [`checked`], and neither the data folder itself nor its lock file.
+pub(crate) fn checked_entry(path: &Path) -> io::Result<PathBuf> {
+    let relative = checked(path)?;
+    if relative.as_os_str().is_empty() || relative == Path::new(LOCK_NAME) {
+        let message = format!("`{}` names no entry of the data folder", path.display());
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+    }
+    Ok(relative)
+}
+
+/// The path without `.` components; the empty path is the data folder itself.
+///
+/// # Errors
+/// `InvalidInput` for what could leave the data folder: absolute paths and `..`.
+pub(crate) fn checked(path: &Path) -> io::Result<PathBuf> {
+    let mut relative = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::Normal(name) => relative.push(name),
+            Component::CurDir => {}
+            Component::ParentDir | Component::RootDir | Component::Prefix(_) => {
+                let message = format!("`{}` leaves the data folder", path.display());
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+            }
+        }
+    }
+    Ok(relative)
+}
+
 /// Creates `path` and every missing parent, each made durable in its own parent.
 pub fn create_dir_all_durable(disk: &dyn Disk, path: &Path) -> io::Result<()> {
-    let mut at = std::path::PathBuf::new();
+    let mut at = PathBuf::new();
     for component in path.components() {
         let parent = at.clone();
         at.push(component);

@@ -9,10 +9,13 @@ use std::{
 
 /// Runs blocking work away from the reactor and answers its result.
 ///
-/// In simulation the closure runs inline, on the one thread there is.
+/// Once started, the work runs to its end even when the future is dropped: write it so that an
+/// unseen end does no harm. In simulation it runs inline, on the one thread there is, so that a
+/// dropped or killed caller has either not begun it or finished it.
 ///
 /// # Panics
 /// Passes on a panic of `work`.
+#[cfg(not(madsim))]
 pub async fn blocking<T, F>(work: F) -> T
 where
     F: FnOnce() -> T + Send + 'static,
@@ -20,8 +23,22 @@ where
 {
     match tokio::task::spawn_blocking(work).await {
         Ok(value) => value,
-        Err(error) => panic!("blocking work ended early: {error}"),
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // Only a runtime that is shutting down cancels such work, and it polls nobody again.
+            Err(error) => panic!("blocking work was cancelled: {error}"),
+        },
     }
+}
+
+/// Runs blocking work inline, as the simulation has but one thread; see the other build's doc.
+#[cfg(madsim)]
+pub async fn blocking<T, F>(work: F) -> T
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    work()
 }
 
 /// hyper's way to spawn.

@@ -1,12 +1,125 @@
 //! The one place where metadata changes.
+//!
+//! A command first looks, then writes: every check is made before the first row changes, so a
+//! refusal leaves nothing behind, and what it writes it writes in the one transaction that the shell
+//! commits with the log position. All of it follows from the rows and the request alone (no clock,
+//! no configuration), so every replica comes to the same rows.
+//!
+//! What is true between any two commands (tests hold it):
+//! - a tag points to a manifest of its repository;
+//! - a repository has its row exactly while it holds a blob or a manifest;
+//! - the rows that say a fact from the other side (holders, pointers, references) agree with it.
+//!
+//! A blob may be unlinked while a manifest of the repository needs it, as other registries allow. The
+//! manifest stays and its pulls fail at that blob until it is pushed again; the manifest's references
+//! stay too, so collection keeps the bytes. A push of the manifest is refused until the blob is back.
+//! Likewise a child may be deleted under its index.
 
 use super::{
-    command::{Outcome, Request},
+    command::{Command, Outcome, Refusal, Request},
+    keys,
     kv::Kv,
+    query::{self, QueryError},
+    record::{LinkRecord, Record},
 };
+use crate::{Digest, RepoName};
+
+mod dedupe;
+mod manifest;
+mod repo;
+mod tag;
+
+#[cfg(test)]
+mod tests;
+
+pub use dedupe::{ANSWERS_KEPT_MAX, CLIENTS_KEPT_ENTRIES};
+
+/// A command that could not be carried out: it fails exactly as a read does.
+pub type ApplyError<E> = QueryError<E>;
 
 /// Applies one request at log position `index` (also the version of every tag it sets).
-pub fn apply<K: Kv>(kv: &mut K, index: u64, request: &Request) -> Result<Outcome, K::Error> {
-    let _ = (kv, index, request);
-    Ok(Outcome::Done)
+///
+/// A request that was applied before changes nothing and gets its first answer again, for as long as
+/// that is kept ([`ANSWERS_KEPT_MAX`]), and [`Refusal::Expired`] afterwards. Positions must grow
+/// from call to call, gaps are fine. After an error the transaction must be dropped.
+pub fn apply<K: Kv>(
+    kv: &mut K,
+    index: u64,
+    request: &Request,
+) -> Result<Outcome, ApplyError<K::Error>> {
+    if let Some(answer) = dedupe::answer(kv, request.id)? {
+        return Ok(answer);
+    }
+    let outcome = match change(kv, index, &request.command) {
+        Ok(()) => Outcome::Done,
+        Err(Stop::Refused(refusal)) => Outcome::Refused(refusal),
+        Err(Stop::Failed(error)) => return Err(error),
+    };
+    dedupe::remember(kv, index, request.id, &outcome)?;
+    Ok(outcome)
+}
+
+fn change<K: Kv>(kv: &mut K, index: u64, command: &Command) -> Result<(), Stop<K::Error>> {
+    match command {
+        Command::LinkBlob { repo, digest, size } => link_blob(kv, index, repo, digest, *size),
+        Command::UnlinkBlob { repo, digest } => unlink_blob(kv, repo, digest),
+        Command::PutManifest(push) => manifest::put(kv, index, push),
+        Command::DeleteManifest { repo, digest, protected } => {
+            manifest::delete(kv, repo, digest, protected)
+        }
+        Command::DeleteTag { repo, tag, precondition, protected } => {
+            tag::delete(kv, repo, tag, precondition, protected)
+        }
+    }
+}
+
+fn link_blob<K: Kv>(
+    kv: &mut K,
+    index: u64,
+    repo: &RepoName,
+    digest: &Digest,
+    size: u64,
+) -> Result<(), Stop<K::Error>> {
+    let record = LinkRecord { size }.encode();
+    put(kv, &keys::link(repo, digest), &record)?;
+    put(kv, &keys::holder(digest, repo), &record)?;
+    repo::ensure(kv, index, repo)
+}
+
+fn unlink_blob<K: Kv>(kv: &mut K, repo: &RepoName, digest: &Digest) -> Result<(), Stop<K::Error>> {
+    repo::require(kv, repo)?;
+    if query::link(kv, repo, digest)?.is_none() {
+        return Err(Refusal::BlobUnknown { repo: repo.clone(), digest: *digest }.into());
+    }
+    remove(kv, &keys::link(repo, digest))?;
+    remove(kv, &keys::holder(digest, repo))?;
+    repo::drop_if_empty(kv, repo)
+}
+
+/// Why a change stopped.
+enum Stop<E> {
+    /// The command is refused; nothing was written.
+    Refused(Refusal),
+    /// The key space failed.
+    Failed(ApplyError<E>),
+}
+
+impl<E> From<Refusal> for Stop<E> {
+    fn from(refusal: Refusal) -> Self {
+        Stop::Refused(refusal)
+    }
+}
+
+impl<E> From<ApplyError<E>> for Stop<E> {
+    fn from(error: ApplyError<E>) -> Self {
+        Stop::Failed(error)
+    }
+}
+
+fn put<K: Kv>(kv: &mut K, key: &[u8], value: &[u8]) -> Result<(), ApplyError<K::Error>> {
+    kv.put(key, value).map_err(QueryError::Kv)
+}
+
+fn remove<K: Kv>(kv: &mut K, key: &[u8]) -> Result<(), ApplyError<K::Error>> {
+    kv.delete(key).map_err(QueryError::Kv)
 }

@@ -26,6 +26,7 @@ pub struct Request {
 
 /// One atomic change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(clippy::large_enum_variant, reason = "a command lives for one log entry, not in arrays")]
 pub enum Command {
     /// The blob was uploaded or mounted into the repository: make it visible there.
     LinkBlob {
@@ -81,6 +82,9 @@ pub struct PutManifest {
     /// Config and layers that must be linked in the repository when the command applies
     /// (non-distributable layers are left out by the parser). Sorted, without repeats.
     pub blobs: Vec<Digest>,
+    /// Layers that need not be linked: non-distributable ones and ones with `urls`. Should one have
+    /// been pushed all the same, it is kept like any other.
+    pub foreign_blobs: Vec<Digest>,
     /// Child manifests of an index. They need not exist (sparse indexes are legal).
     pub children: Vec<Digest>,
     /// The manifest this one refers to.
@@ -123,6 +127,43 @@ pub enum TagProtection {
     None,
     /// Tags that match one of these patterns are create-only. `*` stands for any characters.
     Patterns(Vec<String>),
+}
+
+impl TagProtection {
+    /// Is the tag protected?
+    pub fn covers(&self, tag: &Tag) -> bool {
+        match self {
+            TagProtection::None => false,
+            TagProtection::Patterns(patterns) => patterns
+                .iter()
+                .any(|pattern| matches_pattern(pattern.as_bytes(), tag.as_str().as_bytes())),
+        }
+    }
+}
+
+/// Does `pattern`, in which `*` stands for any bytes, match all of `text`?
+///
+/// On a mismatch only the last star takes one byte more: an earlier one can have no better place, so
+/// the cost is at most the product of the lengths, never exponential.
+fn matches_pattern(pattern: &[u8], text: &[u8]) -> bool {
+    let (mut at, mut read) = (0, 0);
+    let mut star: Option<(usize, usize)> = None;
+    while read < text.len() {
+        if pattern.get(at) == Some(&b'*') {
+            star = Some((at, read));
+            at += 1;
+        } else if pattern.get(at) == Some(&text[read]) {
+            at += 1;
+            read += 1;
+        } else if let Some((star_at, taken)) = star {
+            star = Some((star_at, taken + 1));
+            at = star_at + 1;
+            read = taken + 1;
+        } else {
+            return false;
+        }
+    }
+    pattern[at..].iter().all(|&byte| byte == b'*')
 }
 
 /// The answer to a [`Request`].
@@ -189,7 +230,63 @@ pub enum Refusal {
         /// Which tag.
         tag: Tag,
     },
+    /// The request is so old that it can no longer be told from a retry of an applied one.
+    #[error("the request came too late, whether it was applied is not known any more")]
+    Expired,
 }
 
 /// How many missing blobs a refusal names.
 pub const MISSING_BLOBS_LISTED_MAX: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn covers(pattern: &str, tag: &str) -> bool {
+        TagProtection::Patterns(vec![pattern.to_owned()]).covers(&tag.parse().unwrap())
+    }
+
+    #[test]
+    fn a_star_stands_for_any_characters() {
+        for (pattern, tag) in [
+            ("v*", "v1"),
+            ("v*", "v"),
+            ("*", "x"),
+            ("v*.*", "v1.2.3"),
+            ("*-rc*", "1-rc-rc1"),
+            ("latest", "latest"),
+            ("a*b*c", "axbxbc"),
+        ] {
+            assert!(covers(pattern, tag), "{pattern} {tag}");
+        }
+        for (pattern, tag) in
+            [("v*", "av"), ("", "x"), ("latest", "latest1"), ("a*b", "abc"), ("a.c", "abc")]
+        {
+            assert!(!covers(pattern, tag), "{pattern} {tag}");
+        }
+        assert!(!TagProtection::None.covers(&"x".parse().unwrap()));
+    }
+
+    /// The definition, exponential.
+    fn matches_slowly(pattern: &[u8], text: &[u8]) -> bool {
+        match pattern.split_first() {
+            None => text.is_empty(),
+            Some((b'*', rest)) => (0..=text.len()).any(|cut| matches_slowly(rest, &text[cut..])),
+            Some((byte, rest)) => text
+                .split_first()
+                .is_some_and(|(first, text)| first == byte && matches_slowly(rest, text)),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn matching_is_what_its_definition_says(pattern in "[ab*]{0,7}", text in "[ab]{0,9}") {
+            prop_assert_eq!(
+                matches_pattern(pattern.as_bytes(), text.as_bytes()),
+                matches_slowly(pattern.as_bytes(), text.as_bytes())
+            );
+        }
+    }
+}

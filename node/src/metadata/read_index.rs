@@ -1,0 +1,152 @@
+//! Linearizable reads: one question to the quorum serves everyone who was waiting.
+//!
+//! A read may be answered from the local state as soon as that state holds every change that was
+//! acknowledged before the read began. Which change that is, only a leader that is still the leader
+//! can say, and it must ask a quorum to know. One task asks for everyone who is waiting *when it
+//! begins to ask*; who comes later waits for the next round, for a change may have been acknowledged
+//! in between. No leases: they would trust clocks.
+
+use std::{sync::Arc, time::Duration};
+
+use openraft::error::{CheckIsLeaderError, RaftError};
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
+
+use super::{
+    codec,
+    peers::{Call, Peer, Peers},
+    raft::{LogId, Raft},
+};
+
+/// Reads that may wait for the next round. A waiting read is a few words.
+const WAITING_MAX: usize = 65_536;
+
+/// Why the state is not known to be fresh.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum NotFresh {
+    /// No leader, no quorum, or not applied in time; the text says which.
+    Unavailable(String),
+    /// The group has stopped.
+    Stopped(String),
+}
+
+type Waiting = oneshot::Sender<Result<(), NotFresh>>;
+
+/// The way to fresh reads of one group.
+#[derive(Clone, Debug)]
+pub(super) struct ReadIndex {
+    waiting: mpsc::Sender<Waiting>,
+}
+
+impl ReadIndex {
+    /// Starts the rounds of a group; they end with `stop`. A round lasts at most `deadline`.
+    pub fn start(
+        group: u16,
+        raft: Raft,
+        peers: Arc<dyn Peers>,
+        deadline: Duration,
+        stop: CancellationToken,
+    ) -> Self {
+        let (waiting, inbox) = mpsc::channel(WAITING_MAX);
+        let rounds = Rounds { group, raft, peers, deadline };
+        let task = rounds.run(inbox, stop);
+        tokio::spawn(task.instrument(tracing::info_span!("metadata_read_index", group)));
+        Self { waiting }
+    }
+
+    /// Returns once the local state holds everything that was acknowledged before the call.
+    pub async fn fresh(&self) -> Result<(), NotFresh> {
+        let stopped = || NotFresh::Stopped("the read rounds have ended".to_owned());
+        let (answer, done) = oneshot::channel();
+        self.waiting.send(answer).await.map_err(|_| stopped())?;
+        done.await.unwrap_or_else(|_| Err(stopped()))
+    }
+}
+
+struct Rounds {
+    group: u16,
+    raft: Raft,
+    peers: Arc<dyn Peers>,
+    deadline: Duration,
+}
+
+impl Rounds {
+    async fn run(self, mut inbox: mpsc::Receiver<Waiting>, stop: CancellationToken) {
+        loop {
+            let first = tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                received = inbox.recv() => match received {
+                    Some(waiting) => waiting,
+                    None => return,
+                },
+            };
+            let mut round = vec![first];
+            while let Ok(waiting) = inbox.try_recv() {
+                round.push(waiting);
+            }
+            let answer = self.round().await;
+            for waiting in round {
+                // Whoever asked may have gone.
+                let _ = waiting.send(answer.clone());
+            }
+        }
+    }
+
+    async fn round(&self) -> Result<(), NotFresh> {
+        match tokio::time::timeout(self.deadline, self.wait_until_fresh()).await {
+            Ok(answer) => answer,
+            Err(_) => Err(NotFresh::Unavailable(format!("not confirmed in {:?}", self.deadline))),
+        }
+    }
+
+    async fn wait_until_fresh(&self) -> Result<(), NotFresh> {
+        let index = match read_index(&self.raft).await {
+            Ok(index) => index,
+            Err(NotLeading::Leader(leader)) => self.ask(leader).await?,
+            Err(NotLeading::Nobody(reason)) => return Err(NotFresh::Unavailable(reason)),
+            Err(NotLeading::Stopped(reason)) => return Err(NotFresh::Stopped(reason)),
+        };
+        let Some(index) = index.map(|log_id| log_id.index) else { return Ok(()) };
+        let applied = self.raft.wait(None).applied_index_at_least(Some(index), "read index").await;
+        applied.map(drop).map_err(|error| NotFresh::Stopped(error.to_string()))
+    }
+
+    async fn ask(&self, leader: Peer) -> Result<Option<LogId>, NotFresh> {
+        let unavailable = |reason: String| NotFresh::Unavailable(reason);
+        let question = codec::encode(&()).map_err(|error| unavailable(error.to_string()))?;
+        let asked =
+            self.peers.call(leader, self.group, Call::ReadIndex, question.into(), self.deadline);
+        let answer = asked.await.map_err(|error| unavailable(error.to_string()))?;
+        codec::decode(&answer).map_err(|error| unavailable(error.to_string()))
+    }
+}
+
+/// Why this voter cannot name a read index.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum NotLeading {
+    /// Ask this one.
+    Leader(Peer),
+    /// No leader is known, or the quorum does not confirm this one.
+    Nobody(String),
+    /// The group has stopped.
+    Stopped(String),
+}
+
+/// Up to which entry a read that begins now must wait, confirmed by a quorum.
+pub(super) async fn read_index(raft: &Raft) -> Result<Option<LogId>, NotLeading> {
+    match raft.get_read_log_id().await {
+        Ok((read, _)) => Ok(read),
+        Err(RaftError::APIError(CheckIsLeaderError::ForwardToLeader(forward))) => {
+            match forward.leader_id.zip(forward.leader_node) {
+                Some((id, node)) => Err(NotLeading::Leader(Peer { id, address: node.addr })),
+                None => Err(NotLeading::Nobody("no leader is known".to_owned())),
+            }
+        }
+        Err(RaftError::APIError(CheckIsLeaderError::QuorumNotEnough(error))) => {
+            Err(NotLeading::Nobody(error.to_string()))
+        }
+        Err(RaftError::Fatal(fatal)) => Err(NotLeading::Stopped(fatal.to_string())),
+    }
+}
