@@ -6,10 +6,9 @@ use atoll_core::Digest;
 use bytes::{Bytes, BytesMut};
 
 use super::{PIECE_BYTES, Tiers, WINDOW_BYTES};
-use crate::store::{self, BlobReader, ReadError};
+use crate::store::{BLOCK_BYTES, BlobReader, ReadError};
 
-const BLOCK_BYTES: u64 = store::BLOCK_BYTES as u64;
-const _: () = assert!(PIECE_BYTES.is_multiple_of(store::BLOCK_BYTES));
+const _: () = assert!((PIECE_BYTES as u64).is_multiple_of(BLOCK_BYTES));
 
 /// A blob in the store, open for reading.
 #[derive(Clone, Debug)]
