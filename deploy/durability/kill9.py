@@ -47,7 +47,7 @@ def arguments():
     parser.add_argument("--seed", type=int, default=None, help="drawn and printed when not given")
     parser.add_argument("--writers", type=int, default=8)
     parser.add_argument("--round-mib", type=float, default=12, help="bytes a round may write, in MiB")
-    parser.add_argument("--command", help="another server: a command with {data} and {http}, perhaps {admin}; GET /readyz says when it is ready")
+    parser.add_argument("--command", help="another way to start a server: a command with {config}, or with {data} and {http} and perhaps {admin}; GET /readyz says when it is ready")
     parser.add_argument("--keep", action="store_true", help="keep the work folder, and say where it is")
     return parser.parse_args()
 
