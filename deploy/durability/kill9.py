@@ -131,7 +131,7 @@ class Run:
                 self.resume(worker)
             self.violations += checker.violations
             for name, value in (("keys read", checker.keys_read), ("bytes re-hashed", checker.bytes_read),
-                                ("unanswered, there whole", checker.whole), ("unanswered, absent", checker.absent)):
+                                ("unanswered, there whole", checker.whole), ("unanswered, absent", checker.absent), ("connections dropped while checking", checker.dropped)):
                 self.figures[name] += value
 
         self.each_worker(one)

@@ -165,7 +165,7 @@ class Worker:
         self.open_upload = None
         answer = self.wire.ask("GET", with_query(location))
         if answer.status == 404:
-            return "forgotten"
+            return "found finished" if self.state.get(("blob", digest)) else "forgotten"
         held = answer.headers.get("Range", "")
         if answer.status != 204 or not held.startswith("0-"):
             raise Refused(f"{self.repository}: upload status: {answer.status} Range {held!r}")
