@@ -68,6 +68,7 @@ pub use self::{
 };
 use self::{
     group::Group,
+    layout::Founding,
     peers::{Alone, Peers},
     proposer::NotProposed,
     read_index::NotFresh,
@@ -116,14 +117,11 @@ impl Metadata {
         let founding = blocking(move || layout::found_or_check(disk.as_ref(), asked)).await?;
         let stop = CancellationToken::new();
         let mut groups = Vec::with_capacity(usize::from(settings.groups));
-        for id in 0..settings.groups {
-            let opened =
-                Group::open(id, &io, &settings, peers.clone(), founding.complete, stop.clone());
-            groups.push(Box::pin(opened).await?);
-        }
-        if !founding.complete {
-            let disk = io.disk.clone();
-            blocking(move || layout::complete(disk.as_ref(), founding)).await?;
+        let opened = open_groups(&mut groups, &io, &settings, &peers, founding, &stop).await;
+        if let Err(error) = opened {
+            stop.cancel();
+            shut_down(&groups).await;
+            return Err(error);
         }
         let client = draw_client(&io, settings.node, &groups);
         Ok(Self {
@@ -216,9 +214,7 @@ impl Metadata {
     /// fail as stopped: drain them first.
     pub async fn shutdown(&self) {
         self.inner.stop.cancel();
-        for group in &self.inner.groups {
-            group.shutdown().await;
-        }
+        shut_down(&self.inner.groups).await;
     }
 
     /// Which cluster this is; messages of another are to be refused.
@@ -243,6 +239,32 @@ impl Metadata {
     fn group(&self, repo: &RepoName) -> &Group {
         // There is at least one, and the remainder is below their number.
         &self.inner.groups[group_of(repo, self.inner.groups.len())]
+    }
+}
+
+async fn open_groups(
+    groups: &mut Vec<Group>,
+    io: &Io,
+    settings: &MetadataSettings,
+    peers: &Arc<dyn Peers>,
+    founding: Founding,
+    stop: &CancellationToken,
+) -> Result<(), OpenMetadataError> {
+    for id in 0..settings.groups {
+        let founded = founding.complete;
+        let opened = Group::open(id, io, settings, peers.clone(), founded, stop.clone());
+        groups.push(Box::pin(opened).await?);
+    }
+    if !founding.complete {
+        let disk = io.disk.clone();
+        blocking(move || layout::complete(disk.as_ref(), founding)).await?;
+    }
+    Ok(())
+}
+
+async fn shut_down(groups: &[Group]) {
+    for group in groups {
+        group.shutdown().await;
     }
 }
 

@@ -31,12 +31,12 @@ mod space;
 mod stats;
 mod sums;
 mod trailer;
-mod upload_id;
+
 mod writer;
 
 use std::{path::PathBuf, sync::Arc};
 
-use atoll_core::{Algorithm, Digest, RepoName, upload::BlobTooLarge};
+use atoll_core::{Algorithm, Digest, RepoName, route::UploadId};
 use bytes::Bytes;
 
 use crate::io::{Disk, Io};
@@ -61,13 +61,17 @@ pub use self::{
     recovery::RecoveryReport,
     settings::StoreSettings,
     stats::StoreStats,
-    upload_id::UploadId,
     writer::UploadWriter,
+};
+pub use atoll_core::upload::{
+    BlobTooLarge, BudgetExhausted, OutOfOrder, SessionBusy, TooManySessions,
 };
 
 /// Length of a block in bytes: the unit that is verified, and the alignment of reads. 64 KiB: a
 /// range of a few bytes costs reading one block, and checksums cost 1/16,384 of the room.
-pub const BLOCK_BYTES: usize = 64 << 10;
+pub const BLOCK_BYTES: u64 = 64 << 10;
+/// The same as the length of a buffer.
+const BLOCK_LEN: usize = BLOCK_BYTES as usize;
 
 /// A blob that is here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

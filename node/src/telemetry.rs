@@ -8,4 +8,4 @@ pub mod log;
 pub mod metrics;
 pub mod process;
 
-pub use metrics::Metrics;
+pub use metrics::{HttpMetrics, Metrics};

@@ -4,13 +4,12 @@ use std::{io, path::Path};
 
 use atoll_core::{
     Digest,
+    route::UploadId,
     upload::{
         BlobTooLarge, BudgetExhausted, OutOfOrder, SessionBusy, SessionUnavailable,
         TooManySessions, WriteRefused,
     },
 };
-
-use super::UploadId;
 
 /// The upload session does not exist: never opened, ended, expired, or of another repository.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -5,13 +5,13 @@
 
 use std::{io, sync::Arc, time::SystemTime};
 
-use atoll_core::{Algorithm, Digest, RepoName, digest::Hasher};
+use atoll_core::{Algorithm, Digest, RepoName, digest::Hasher, route::UploadId};
 use bytes::Bytes;
 
 use crate::io::{Disk, disk::DiskFile};
 
 use super::{
-    BLOCK_BYTES, UploadId,
+    BLOCK_BYTES, BLOCK_LEN,
     error::{At, DiskFailure, StoreIo},
     paths::Paths,
     record::Record,
@@ -20,7 +20,7 @@ use super::{
 };
 
 /// Bytes read at once when a file has to be read again: a whole number of blocks.
-const REREAD_BYTES: usize = 16 * BLOCK_BYTES;
+const REREAD_BYTES: usize = 16 * BLOCK_LEN;
 
 /// One upload's file and the checksums of what is in it.
 #[derive(Debug)]
@@ -211,7 +211,7 @@ fn hash_file(file: &dyn DiskFile, algorithm: Algorithm, sums: &BlockSums) -> io:
     while offset < sums.content_bytes() {
         let len = (sums.content_bytes() - offset).min(buffer.len() as u64) as usize;
         file.read_exact_at(&mut buffer[..len], offset)?;
-        let expected = &list[(offset / BLOCK_BYTES as u64) as usize..];
+        let expected = &list[(offset / BLOCK_BYTES) as usize..];
         if first_mismatch(&buffer[..len], expected).is_some() {
             let message = "the received bytes changed on the disk";
             return Err(io::Error::new(io::ErrorKind::InvalidData, message));

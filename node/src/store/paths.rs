@@ -18,9 +18,7 @@
 
 use std::path::{Path, PathBuf};
 
-use atoll_core::{Algorithm, Digest};
-
-use super::UploadId;
+use atoll_core::{Algorithm, Digest, route::UploadId};
 
 /// The name of the one file in an upload's or a blob's folder.
 const DATA: &str = "data";

@@ -13,13 +13,12 @@
 
 use std::io;
 
-use atoll_core::{Algorithm, Digest, digest::Hasher};
+use atoll_core::{Algorithm, Digest, digest::Hasher, route::UploadId};
 use bytes::Bytes;
 
 use crate::io::Disk;
 
 use super::{
-    UploadId,
     error::{At, CommitError, DigestMismatch, DiskFailure, StoreIo},
     ingest::{Ingest, create_file},
     paths::{Paths, data_in},

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use crate::io::{Disk, disk::DiskFile};
 
 use super::{
-    BLOCK_BYTES, BlobInfo, Shared,
+    BLOCK_BYTES, BLOCK_LEN, BlobInfo, Shared,
     error::{At, BlobOverLimit, CorruptBlob, DamagedBlob, ReadError, StoreIo},
     paths::Paths,
     quarantine::Suspicion,
@@ -111,7 +111,7 @@ impl OpenBlob {
         buffer: &mut [u8],
     ) -> Result<Option<u64>, StoreIo> {
         let path = || paths.blob_data(&self.trailer.digest);
-        let offset = first_block.saturating_mul(BLOCK_BYTES as u64);
+        let offset = first_block.saturating_mul(BLOCK_BYTES);
         let left = self.trailer.content_bytes.saturating_sub(offset);
         let len = left.min(buffer.len() as u64) as usize;
         let buffer = &mut buffer[..len];
@@ -120,23 +120,23 @@ impl OpenBlob {
         }
         self.file.read_exact_at(buffer, offset).at("read", &path())?;
         let sums = &self.trailer.sums[first_block as usize..];
-        let is_whole = len as u64 == left || len.is_multiple_of(BLOCK_BYTES);
-        let whole = if is_whole { len } else { len - len % BLOCK_BYTES };
+        let is_whole = len as u64 == left || len.is_multiple_of(BLOCK_LEN);
+        let whole = if is_whole { len } else { len - len % BLOCK_LEN };
         if let Some(bad) = first_mismatch(&buffer[..whole], sums) {
             return Ok(Some(first_block + bad as u64));
         }
         if is_whole {
             return Ok(None);
         }
-        let cut_block = first_block + (whole / BLOCK_BYTES) as u64;
+        let cut_block = first_block + (whole / BLOCK_LEN) as u64;
         let is_good = self.is_cut_block_good(cut_block, &buffer[whole..]).at("read", &path())?;
         Ok((!is_good).then_some(cut_block))
     }
 
     /// Verifies a block of which only the `head` was asked for.
     fn is_cut_block_good(&self, block: u64, head: &[u8]) -> io::Result<bool> {
-        let start = block * BLOCK_BYTES as u64;
-        let end = (start + BLOCK_BYTES as u64).min(self.trailer.content_bytes);
+        let start = block * BLOCK_BYTES;
+        let end = (start + BLOCK_BYTES).min(self.trailer.content_bytes);
         let mut rest = vec![0; (end - start) as usize - head.len()];
         self.file.read_exact_at(&mut rest, start + head.len() as u64)?;
         let sum = crc32c::crc32c_append(crc32c::crc32c(head), &rest);

@@ -12,13 +12,12 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use atoll_core::{Algorithm, RepoName};
+use atoll_core::{Algorithm, RepoName, route::UploadId};
 use serde::{Deserialize, Serialize};
 
 use crate::io::Disk;
 
 use super::{
-    UploadId,
     error::{At, DiskFailure, StoreIo},
     paths::Paths,
     sums::BlockSums,

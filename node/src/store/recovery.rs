@@ -9,10 +9,11 @@
 
 use std::{collections::BTreeSet, io, path::Path};
 
+use atoll_core::route::UploadId;
+
 use crate::io::Disk;
 
 use super::{
-    UploadId,
     damaged::Damaged,
     error::{At, StoreIo},
     ingest::Ingest,

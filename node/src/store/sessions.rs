@@ -12,13 +12,13 @@ use std::{
 
 use atoll_core::{
     Algorithm, RepoName,
+    route::UploadId,
     upload::{SessionUnavailable, UploadBudget, UploadBudgetLimits, UploadLimits, UploadSession},
 };
 
 use crate::io::Clock;
 
 use super::{
-    UploadId,
     error::{UploadCancelled, UploadError, UploadUnknown},
     ingest::Ingest,
 };

@@ -8,7 +8,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::BLOCK_BYTES;
+use super::{BLOCK_BYTES, BLOCK_LEN};
 
 /// The checksums of content that grows at its end.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,16 +22,16 @@ pub(crate) struct BlockSums {
 impl BlockSums {
     /// Length of the content so far.
     pub(crate) fn content_bytes(&self) -> u64 {
-        self.whole.len() as u64 * BLOCK_BYTES as u64 + u64::from(self.tail_bytes)
+        self.whole.len() as u64 * BLOCK_BYTES + u64::from(self.tail_bytes)
     }
 
     fn tail_room(&self) -> usize {
-        BLOCK_BYTES - self.tail_bytes as usize
+        BLOCK_LEN - self.tail_bytes as usize
     }
 
     /// Could these sums have been made by [`update`](Self::update)? For those read from a disk.
     pub(crate) fn is_sane(&self) -> bool {
-        (self.tail_bytes as usize) < BLOCK_BYTES
+        (self.tail_bytes as usize) < BLOCK_LEN
     }
 
     /// Adds the next bytes of the content.
@@ -60,7 +60,7 @@ impl BlockSums {
 
 /// How many blocks `content_bytes` make.
 pub(crate) fn blocks_of(content_bytes: u64) -> u64 {
-    content_bytes.div_ceil(BLOCK_BYTES as u64)
+    content_bytes.div_ceil(BLOCK_BYTES)
 }
 
 /// The first of `blocks` that does not match its checksum in `expected`.
@@ -69,7 +69,7 @@ pub(crate) fn blocks_of(content_bytes: u64) -> u64 {
 /// checksum does not match.
 pub(crate) fn first_mismatch(blocks: &[u8], expected: &[u32]) -> Option<usize> {
     blocks
-        .chunks(BLOCK_BYTES)
+        .chunks(BLOCK_LEN)
         .enumerate()
         .find(|(at, block)| expected.get(*at) != Some(&crc32c::crc32c(block)))
         .map(|(at, _)| at)
@@ -87,8 +87,8 @@ mod tests {
         /// The list does not depend on how the content was cut, and agrees with the check.
         #[test]
         fn sums_do_not_depend_on_the_cuts(
-            len in 0usize..3 * BLOCK_BYTES + 2,
-            cuts in prop::collection::vec(1usize..BLOCK_BYTES + 9, 1..9),
+            len in 0usize..3 * BLOCK_LEN + 2,
+            cuts in prop::collection::vec(1usize..BLOCK_LEN + 9, 1..9),
         ) {
             let content: Vec<u8> = (0..len).map(|at| (at * 7 + at / 251) as u8).collect();
             let mut sums = BlockSums::default();
@@ -102,7 +102,7 @@ mod tests {
             let list = sums.list();
             prop_assert_eq!(list.len() as u64, blocks_of(len as u64));
             prop_assert_eq!(sums.content_bytes(), len as u64);
-            let want: Vec<u32> = content.chunks(BLOCK_BYTES).map(crc32c::crc32c).collect();
+            let want: Vec<u32> = content.chunks(BLOCK_LEN).map(crc32c::crc32c).collect();
             prop_assert_eq!(&list, &want);
             prop_assert_eq!(first_mismatch(&content, &list), None);
         }
@@ -110,10 +110,10 @@ mod tests {
 
     #[test]
     fn a_flipped_bit_is_found_in_its_block() {
-        let mut content = vec![5u8; 2 * BLOCK_BYTES + 10];
+        let mut content = vec![5u8; 2 * BLOCK_LEN + 10];
         let mut sums = BlockSums::default();
         sums.update(&content);
-        for (byte, block) in [(0, 0), (BLOCK_BYTES, 1), (2 * BLOCK_BYTES + 9, 2)] {
+        for (byte, block) in [(0, 0), (BLOCK_LEN, 1), (2 * BLOCK_LEN + 9, 2)] {
             content[byte] ^= 0x10;
             assert_eq!(first_mismatch(&content, &sums.list()), Some(block));
             content[byte] ^= 0x10;

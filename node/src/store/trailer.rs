@@ -101,7 +101,7 @@ fn algorithm_code(algorithm: Algorithm) -> u8 {
 /// of content, so there is one answer at most.
 pub(crate) fn content_bytes_of_file(file_bytes: u64) -> Option<u64> {
     let payload = file_bytes.checked_sub(FOOTER_BYTES as u64)?;
-    let blocks = payload.div_ceil((BLOCK_BYTES + SUM_BYTES) as u64);
+    let blocks = payload.div_ceil(BLOCK_BYTES + SUM_BYTES as u64);
     let content = payload.checked_sub(blocks * SUM_BYTES as u64)?;
     (blocks_of(content) == blocks).then_some(content)
 }
@@ -125,7 +125,7 @@ mod tests {
 
     #[test]
     fn every_flipped_bit_is_refused() {
-        let content = vec![1; BLOCK_BYTES + 1];
+        let content = vec![1; super::super::BLOCK_LEN + 1];
         for algorithm in Algorithm::ALL {
             let good = trailer(&content, algorithm);
             let mut bytes = good.encode();
@@ -150,7 +150,7 @@ mod tests {
         fn the_length_of_the_file_tells_the_length_of_the_content(
             near in 0u64..40, sign in any::<bool>(), blocks in 0u64..5_000
         ) {
-            let edge = blocks * BLOCK_BYTES as u64;
+            let edge = blocks * BLOCK_BYTES;
             let content = if sign { edge + near } else { edge.saturating_sub(near) };
             let file = content + trailer_bytes(content);
             prop_assert_eq!(content_bytes_of_file(file), Some(content));

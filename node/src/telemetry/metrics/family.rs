@@ -50,7 +50,7 @@ families! {
 
     CACHE_HITS: Counter "atoll_cache_hits" "Blob reads served from memory";
     CACHE_MISSES: Counter "atoll_cache_misses" "Blob reads that were not in memory";
-    CACHE_EVICTIONS: Counter "atoll_cache_evictions" "Blobs dropped from memory to make room";
+    CACHE_UNSHARED_READS: Counter "atoll_cache_unshared_reads" "Pieces of large blobs read past the cache, because it was full or little was asked for";
     CACHE_BYTES: Gauge "atoll_cache_bytes" "Bytes of blobs in memory";
     CACHE_ENTRIES: Gauge "atoll_cache_entries" "Blobs in memory";
 
@@ -59,20 +59,18 @@ families! {
     UPLOADS_REAPED: Counter "atoll_uploads_reaped" "Upload sessions removed because they rested too long";
     BLOB_COMMITS: Counter "atoll_blob_commits" "Blobs made durable";
     BLOB_COMMIT_BYTES: Counter "atoll_blob_commit_bytes" "Bytes of blobs made durable";
-    BLOB_COMMIT_SECONDS: Histogram "atoll_blob_commit_seconds" "Time to make a blob durable after its last byte";
     CORRUPT_BLOCKS: Counter "atoll_corrupt_blocks" "Blocks whose checksum was wrong when they were read";
     BLOBS_QUARANTINED: Gauge "atoll_blobs_quarantined" "Damaged copies set aside";
+    BLOBS_HEALED: Counter "atoll_blobs_healed" "Damaged copies replaced by a new push";
     DISK_TOTAL_BYTES: Gauge "atoll_disk_total_bytes" "Size of the device of the data folder";
     DISK_AVAILABLE_BYTES: Gauge "atoll_disk_available_bytes" "Bytes that may still be written to it";
 
     METADATA_BATCHES: Counter "atoll_metadata_batches" "Entries proposed to the metadata log";
     METADATA_COMMANDS: Counter "atoll_metadata_commands" "Commands in them";
-    METADATA_BATCH_COMMANDS: Histogram "atoll_metadata_batch_commands" "Commands in one entry of the metadata log";
-    METADATA_SUBMIT_SECONDS: Histogram "atoll_metadata_submit_seconds" "Time from a command to its durable answer";
+    METADATA_STOPPED: Gauge "atoll_metadata_stopped" "Metadata groups of this node that stopped for good after a disk failed";
     RAFT_APPLIED_INDEX: Gauge "atoll_raft_applied_index" "Last applied entry of the metadata log";
     RAFT_LOG_INDEX: Gauge "atoll_raft_log_index" "Last durable entry of the metadata log";
     RAFT_TERM: Gauge "atoll_raft_term" "Raft term";
-    RAFT_SNAPSHOTS: Counter "atoll_raft_snapshots" "Snapshots of the metadata taken";
 
     PROCESS_CPU_SECONDS: Counter "process_cpu_seconds" "Processor time used, user and system";
     PROCESS_RESIDENT_BYTES: Gauge "process_resident_memory_bytes" "Resident memory";

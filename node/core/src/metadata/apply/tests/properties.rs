@@ -13,7 +13,7 @@ const TAGS: [&str; 4] = ["latest", "v1", "v1.0", "v2"];
 
 #[derive(Clone, Debug)]
 enum Step {
-    New(Command),
+    New(Box<Command>),
     /// Sends an earlier request again.
     Retry(sample::Index),
 }
@@ -101,7 +101,7 @@ fn command() -> impl Strategy<Value = Command> {
 
 fn history() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
-        8 => command().prop_map(Step::New),
+        8 => command().prop_map(|command| Step::New(Box::new(command))),
         1 => any::<sample::Index>().prop_map(Step::Retry),
     ];
     vec(step, 1..80)
@@ -121,7 +121,7 @@ impl Run {
         let request = match step {
             Step::Retry(which) if !self.sent.is_empty() => which.get(&self.sent).clone(),
             Step::Retry(_) => return,
-            Step::New(command) => self.request(command),
+            Step::New(command) => self.request(*command),
         };
         self.send(&request);
     }
@@ -150,10 +150,11 @@ impl Run {
         for (repo, content) in self.model.clone().repos {
             for digest in content.manifests.into_keys() {
                 let (repo, protected) = (repo.clone(), TagProtection::None);
-                self.step(Step::New(Command::DeleteManifest { repo, digest, protected }));
+                self.step(Step::New(Box::new(Command::DeleteManifest { repo, digest, protected })));
             }
             for digest in content.links.into_keys() {
-                self.step(Step::New(Command::UnlinkBlob { repo: repo.clone(), digest }));
+                let repo = repo.clone();
+                self.step(Step::New(Box::new(Command::UnlinkBlob { repo, digest })));
             }
         }
     }
