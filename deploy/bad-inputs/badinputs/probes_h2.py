@@ -5,7 +5,7 @@ import time
 
 from . import h2
 from .probes import Context, NotPossible, probe
-from .probes_transport import LATENCY_FLOOR_SECONDS, others_latency
+from .probes_transport import floor, others_latency
 from .steps import Failed
 
 GROWTH_BYTES_MAX = 64 << 20
@@ -35,7 +35,7 @@ def open_session(ctx):
 
 
 def must_live(ctx):
-    if (latency := others_latency(ctx, 20)) > LATENCY_FLOOR_SECONDS:
+    if (latency := others_latency(ctx, 20)) > floor(ctx):
         raise Failed(f"p99 of others is {latency * 1e3:.1f} ms after it")
     answer = h2_get(ctx, b"/v2/")
     if answer is None:

@@ -161,5 +161,5 @@ def index_chain(ctx: Context, depth, full, copies=1):
         if answer.status not in (200, 202):
             raise Failed(f"{method.decode()} of the top got {answer.status}")
         slowest = max(slowest, answer.seconds)
-    if slowest > 1.0:
+    if slowest > 1.0 * ctx.steps.patience:
         raise Failed(f"one level took {slowest:.2f} s")

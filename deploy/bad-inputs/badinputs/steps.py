@@ -146,7 +146,7 @@ class Steps:
         allowed = as_list(step.get("status", 200))
         if answer.status not in allowed:
             got = f"{answer.status} {' '.join(oracle.codes(answer))}".strip()
-            raise Failed(f"{what}: {got}, not {allowed}; {answer.body[:100]!r}")
+            raise Failed(f"{what}: {got}, not {allowed}; {answer.body[:200]!r}")
         if answer.status == 0:
             return
         if complaint := oracle.error_complaint(answer, self.server.secrets()):
@@ -237,7 +237,7 @@ class Steps:
         self.push("config", repo)
         self.push("layer", repo)
         manifest = self.texts.get(name)
-        reference = as_bytes(tag) if tag else self.texts.render("${digest:%s}" % name)
+        reference = self.texts.render(tag) if tag else self.texts.render("${digest:%s}" % name)
         kind = as_bytes("Content-Type: " + json.loads(manifest)["mediaType"])
         path = b"/v2/%s/manifests/%s" % (repo, reference)
         self.good(wire.request(b"PUT", path, [kind], manifest), 201)
@@ -248,7 +248,7 @@ class Steps:
         except (OSError, wire.NoAnswer) as error:
             raise Failed(f"{error} at {data[:80]!r}") from error
         if answer.status != status:
-            raise Failed(f"set-up: {data[:80]!r} got {answer.status}: {answer.body[:100]!r}")
+            raise Failed(f"set-up: {data[:80]!r} got {answer.status}: {answer.body[:300]!r}")
         return answer
 
 
