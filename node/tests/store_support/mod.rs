@@ -2,6 +2,8 @@
 #![allow(dead_code, reason = "every test takes what it needs")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+pub mod story;
+
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use atoll_core::{Algorithm, Digest, RepoName};
