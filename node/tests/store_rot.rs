@@ -114,7 +114,7 @@ async fn a_push_over_a_rotten_copy_that_nobody_noticed_heals_it() {
 }
 
 #[tokio::test]
-async fn a_bit_that_flips_on_the_way_is_an_error_and_not_a_quarantine() {
+async fn a_bit_that_flips_on_the_way_is_an_error_and_never_a_byte() {
     let content = content(BLOCK_LEN / 2, 4);
     let (disk, digest) = store_with(&content).await;
     let (store, _) = story::open(&disk).await.unwrap();
