@@ -149,7 +149,10 @@ mod tests {
         let id = UploadId::from_bytes([0; 16]);
         let upload = format!("store/uploads/{id}/data");
         assert_eq!(paths().upload_data(id), Path::new(&upload));
-        assert_eq!(paths().shard(&digest), paths().shards(Algorithm::Sha256).join(shard_name(0xe3)));
+        assert_eq!(
+            paths().shard(&digest),
+            paths().shards(Algorithm::Sha256).join(shard_name(0xe3))
+        );
     }
 
     #[test]

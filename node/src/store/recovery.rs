@@ -17,7 +17,9 @@ use super::{
     damaged::Damaged,
     error::{At, StoreIo},
     ingest::Ingest,
-    paths::{Paths, RecordName, data_in, parse_quarantined, parse_record, parse_upload, shard_name},
+    paths::{
+        Paths, RecordName, data_in, parse_quarantined, parse_record, parse_upload, shard_name,
+    },
     record::Record,
 };
 
