@@ -1,6 +1,4 @@
 //! The application: a configuration in, a running node out.
 
-pub mod cli;
-pub mod dev;
+mod gauges;
 pub mod node;
-pub mod shutdown;

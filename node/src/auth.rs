@@ -19,7 +19,9 @@ pub struct Policy {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AccessDenied {
     /// The registry takes no changes.
-    #[error("this registry is read-only (`registry.read_only`): pulls go on, pushes and deletes are refused")]
+    #[error(
+        "this registry is read-only (`registry.read_only`): pulls go on, pushes and deletes are refused"
+    )]
     ReadOnly,
 }
 

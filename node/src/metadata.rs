@@ -68,6 +68,7 @@ pub use self::{
 };
 use self::{
     group::Group,
+    layout::Founding,
     peers::{Alone, Peers},
     proposer::NotProposed,
     read_index::NotFresh,
@@ -116,24 +117,20 @@ impl Metadata {
         let founding = blocking(move || layout::found_or_check(disk.as_ref(), asked)).await?;
         let stop = CancellationToken::new();
         let mut groups = Vec::with_capacity(usize::from(settings.groups));
-        for id in 0..settings.groups {
-            let opened =
-                Group::open(id, &io, &settings, peers.clone(), founding.complete, stop.clone());
-            groups.push(Box::pin(opened).await?);
+        let opened = open_groups(&mut groups, &io, &settings, &peers, founding, &stop).await;
+        if let Err(error) = opened {
+            stop.cancel();
+            shut_down(&groups).await;
+            return Err(error);
         }
-        if !founding.complete {
-            let disk = io.disk.clone();
-            blocking(move || layout::complete(disk.as_ref(), founding)).await?;
-        }
-        let mut client = [0; 16];
-        io.entropy.fill(&mut client);
+        let client = draw_client(&io, settings.node, &groups);
         Ok(Self {
             inner: Arc::new(Inner {
                 groups,
                 clock: io.clock,
                 cluster_id: settings.cluster_id,
                 submit_deadline: settings.submit_deadline,
-                client: u128::from_le_bytes(client),
+                client,
                 sequence: AtomicU64::new(0),
                 stop,
             }),
@@ -217,9 +214,7 @@ impl Metadata {
     /// fail as stopped: drain them first.
     pub async fn shutdown(&self) {
         self.inner.stop.cancel();
-        for group in &self.inner.groups {
-            group.shutdown().await;
-        }
+        shut_down(&self.inner.groups).await;
     }
 
     /// Which cluster this is; messages of another are to be refused.
@@ -245,6 +240,50 @@ impl Metadata {
         // There is at least one, and the remainder is below their number.
         &self.inner.groups[group_of(repo, self.inner.groups.len())]
     }
+}
+
+async fn open_groups(
+    groups: &mut Vec<Group>,
+    io: &Io,
+    settings: &MetadataSettings,
+    peers: &Arc<dyn Peers>,
+    founding: Founding,
+    stop: &CancellationToken,
+) -> Result<(), OpenMetadataError> {
+    for id in 0..settings.groups {
+        let founded = founding.complete;
+        let opened = Group::open(id, io, settings, peers.clone(), founded, stop.clone());
+        groups.push(Box::pin(opened).await?);
+    }
+    if !founding.complete {
+        let disk = io.disk.clone();
+        blocking(move || layout::complete(disk.as_ref(), founding)).await?;
+    }
+    Ok(())
+}
+
+async fn shut_down(groups: &[Group]) {
+    for group in groups {
+        group.shutdown().await;
+    }
+}
+
+/// A name for this start that no other start of any node has had.
+///
+/// Were one drawn twice, new requests would be taken for retries of old ones and silently not be
+/// applied. Random bytes suffice unless their source was copied or rewound (a restored virtual
+/// machine, a reused seed), so the node and its logs' lengths go in too: they have grown if an
+/// earlier start under the same random bytes got anything done.
+fn draw_client(io: &Io, node: NodeId, groups: &[Group]) -> u128 {
+    let mut random = [0; 16];
+    io.entropy.fill(&mut random);
+    let mut hash = Sha256::new();
+    hash.update(random);
+    hash.update(node.to_le_bytes());
+    for group in groups {
+        hash.update(stats::of(group).last_log.unwrap_or_default().to_le_bytes());
+    }
+    hash.finalize().iter().take(16).fold(0, |client, byte| (client << 8) | u128::from(*byte))
 }
 
 fn repo_of(command: &Command) -> &RepoName {

@@ -26,6 +26,7 @@ pub use uploads::{BeginUpload, Begun};
 
 use crate::{
     auth::Policy,
+    config::TagPattern,
     metadata::{Metadata, Snapshot},
     tiers::Tiers,
 };
@@ -36,7 +37,7 @@ pub struct RegistrySettings {
     /// May manifests, tags and blobs be deleted?
     pub delete_enabled: bool,
     /// Tags that may be created but not moved or deleted.
-    pub protected_tags: Vec<String>,
+    pub protected_tags: Vec<TagPattern>,
     /// Are manifests accepted whose config or layers are not in the repository?
     pub sparse_manifests: bool,
     /// The largest manifest in bytes.
@@ -100,11 +101,11 @@ impl Registry {
         &self.metadata
     }
 
-    fn protection(&self) -> TagProtection {
-        match self.settings.protected_tags.is_empty() {
-            true => TagProtection::None,
-            false => TagProtection::Patterns(self.settings.protected_tags.clone()),
-        }
+    /// Which tags of the repository are create-only.
+    fn protection(&self, repo: &RepoName) -> TagProtection {
+        let patterns = self.settings.protected_tags.iter();
+        let of_repo: Vec<_> = patterns.filter_map(|pattern| pattern.tags_of(repo)).collect();
+        if of_repo.is_empty() { TagProtection::None } else { TagProtection::Patterns(of_repo) }
     }
 
     fn require_deletes(&self) -> Result<(), RegistryError> {

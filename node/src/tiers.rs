@@ -95,6 +95,8 @@ pub struct TierStats {
     pub objects: u64,
     /// Bytes of pieces held.
     pub window_bytes: u64,
+    /// Pieces held.
+    pub windows: u64,
 }
 
 impl Tiers {
@@ -194,6 +196,7 @@ impl Tiers {
             object_bytes: self.objects.weighted_size(),
             objects: self.objects.entry_count(),
             window_bytes: self.windows.weighted_size(),
+            windows: self.windows.entry_count(),
         }
     }
 }

@@ -59,11 +59,16 @@ impl FromStr for ContentRange {
     type Err = InvalidContentRange;
 
     fn from_str(text: &str) -> Result<Self, InvalidContentRange> {
-        parse(text).map_err(|reason| InvalidContentRange { received: echo(text), reason })
+        parse(text)
     }
 }
 
-fn parse(text: &str) -> Result<ContentRange, InvalidContentRangeReason> {
+/// Reads the value of the header.
+pub fn parse(text: &str) -> Result<ContentRange, InvalidContentRange> {
+    read(text).map_err(|reason| InvalidContentRange { received: echo(text), reason })
+}
+
+fn read(text: &str) -> Result<ContentRange, InvalidContentRangeReason> {
     let (range, total) = match strip_unit(text) {
         None => (text, None),
         Some(text) => {

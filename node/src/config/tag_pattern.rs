@@ -32,6 +32,12 @@ impl TagPattern {
         good.then(|| Self { repository: repository.into(), tag: tag.into() })
     }
 
+    /// What it says about the tags of `repository`: a pattern for tags alone; `None` when the
+    /// repository is not meant.
+    pub fn tags_of(&self, repository: &RepoName) -> Option<String> {
+        glob(&self.repository, repository.as_str()).then(|| self.tag.clone())
+    }
+
     /// Is `tag` of `repository` meant?
     pub fn matches(&self, repository: &RepoName, tag: &Tag) -> bool {
         glob(&self.tag, tag.as_str()) && glob(&self.repository, repository.as_str())

@@ -118,7 +118,7 @@ macro_rules! whole_number {
         }
     )+};
 }
-whole_number!(u8, u32, u64, usize);
+whole_number!(u8, u16, u32, u64, usize);
 
 impl Value for PathBuf {
     const EXPECTED: &'static str = "a path that is not empty";

@@ -2,7 +2,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-
 use atoll_core::route::{self, Route, RouteError};
 use axum::{Router, body::Body, extract::State};
 use http::{HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
@@ -15,7 +14,7 @@ use super::{
     request_id::{RequestId, RequestIds},
 };
 use crate::{
-    io::{Clock, Io},
+    io::Io,
     registry::{ErrorCode, Registry, RegistryError},
     telemetry::{HttpMetrics, metrics::label},
 };
@@ -33,12 +32,7 @@ pub struct Api {
 
 impl Api {
     /// Puts the API together. `members` are the addresses at which the registry is served.
-    pub fn new(
-        registry: Registry,
-        io: Io,
-        members: Vec<String>,
-        metrics: Arc<HttpMetrics>,
-    ) -> Api {
+    pub fn new(registry: Registry, io: Io, members: Vec<String>, metrics: Arc<HttpMetrics>) -> Api {
         let ids = RequestIds::new(io.entropy.as_ref());
         Api { registry, io, members, ids, metrics }
     }
@@ -55,14 +49,15 @@ pub fn router(api: Arc<Api>) -> Router {
     Router::new().fallback(handle).with_state(api)
 }
 
-/// A request whose route is known. Its body stays with the caller, who decides what becomes of a
-/// rest that nobody read.
-pub(super) struct Ask<'a> {
+/// A request whose route is known, but for its body: that stays with the caller, who decides what
+/// becomes of a rest that nobody read.
+pub(super) struct Ask {
     pub(super) parts: Parts,
-    pub(super) body: &'a mut Body,
+    /// The body's length, where the client declared it.
+    pub(super) content_length: Option<u64>,
 }
 
-impl Ask<'_> {
+impl Ask {
     /// A header as text; `None` when there is none or it is not text.
     pub(super) fn header(&self, name: header::HeaderName) -> Option<&str> {
         self.parts.headers.get(name)?.to_str().ok()
@@ -71,11 +66,6 @@ impl Ask<'_> {
     /// All lines of a header as text.
     pub(super) fn header_lines(&self, name: header::HeaderName) -> impl Iterator<Item = &str> {
         self.parts.headers.get_all(name).into_iter().filter_map(|line| line.to_str().ok())
-    }
-
-    /// The body's length, where the client declared it.
-    pub(super) fn content_length(&self) -> Option<u64> {
-        self.body.size_hint().exact()
     }
 }
 
@@ -91,7 +81,7 @@ async fn handle(State(api): State<Arc<Api>>, request: Request<Body>) -> Response
     let routed = route::parse(uri.path());
     let label = routed.as_ref().map_or(label::Route::Unknown, route_label);
     let answer = match routed {
-        Ok(route) => answer(&api, route, Ask { parts, body: &mut body }).await,
+        Ok(route) => answer(&api, route, parts, &mut body).await,
         Err(error) => Err(error.into()),
     };
     let mut response = match answer {
@@ -113,12 +103,13 @@ async fn handle(State(api): State<Arc<Api>>, request: Request<Body>) -> Response
 }
 
 /// Checks that the request may be served, and serves it.
-async fn answer(api: &Api, route: Route, ask: Ask<'_>) -> Answer {
-    if let Some(refusal) = refuse_framing(&ask.parts).or_else(|| refuse_header(&ask.parts)) {
+async fn answer(api: &Api, route: Route, parts: Parts, body: &mut Body) -> Answer {
+    if let Some(refusal) = refuse_framing(&parts).or_else(|| refuse_header(&parts)) {
         return Err(refusal);
     }
-    api.registry.policy().check(&ask.parts.method)?;
-    dispatch(api, route, ask).await
+    api.registry.policy().check(&parts.method)?;
+    let content_length = body.size_hint().exact();
+    dispatch(api, route, &Ask { parts, content_length }, body).await
 }
 
 /// A message whose length is told in two ways is how requests are smuggled (RFC 9112, section 6.3).
@@ -134,40 +125,42 @@ fn refuse_framing(parts: &Parts) -> Option<RegistryError> {
 /// A header that is longer than the listener allows.
 fn refuse_header(parts: &Parts) -> Option<RegistryError> {
     let HeaderLimit(max) = *parts.extensions.get()?;
-    let bytes: usize = parts.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    let bytes: usize =
+        parts.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
     (bytes > max).then(|| {
-        let message = format_args!("the header fields have {bytes} bytes, at most {max} are allowed");
+        let message =
+            format_args!("the header fields have {bytes} bytes, at most {max} are allowed");
         ErrorCode::SizeInvalid
             .error(message)
             .with_status(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE)
     })
 }
 
-async fn dispatch(api: &Api, route: Route, ask: Ask<'_>) -> Answer {
+async fn dispatch(api: &Api, route: Route, ask: &Ask, body: &mut Body) -> Answer {
     use Method as M;
     let method = ask.parts.method.clone();
     match (route, method) {
         (Route::Base, M::GET | M::HEAD) => Ok(api.base()),
-        (Route::Catalog, M::GET) => api.catalog(&ask).await,
+        (Route::Catalog, M::GET) => api.catalog(ask).await,
         (Route::Registries, M::GET) => Ok(api.registries()),
         (Route::Extensions, M::GET) => Ok(api.extensions()),
-        (Route::Tags { repo }, M::GET) => api.tags(&repo, &ask).await,
-        (Route::Referrers { repo, digest }, M::GET) => api.referrers(&repo, &digest, &ask).await,
-        (Route::Blob { repo, digest }, M::GET) => api.get_blob(&repo, &digest, &ask).await,
-        (Route::Blob { repo, digest }, M::HEAD) => api.head_blob(&repo, &digest, &ask).await,
+        (Route::Tags { repo }, M::GET) => api.tags(&repo, ask).await,
+        (Route::Referrers { repo, digest }, M::GET) => api.referrers(&repo, &digest, ask).await,
+        (Route::Blob { repo, digest }, M::GET) => api.get_blob(&repo, &digest, ask).await,
+        (Route::Blob { repo, digest }, M::HEAD) => api.head_blob(&repo, &digest, ask).await,
         (Route::Blob { repo, digest }, M::DELETE) => api.delete_blob(&repo, &digest).await,
         (Route::Manifest { repo, reference }, M::GET | M::HEAD) => {
-            api.get_manifest(&repo, &reference, &ask).await
+            api.get_manifest(&repo, &reference, ask).await
         }
         (Route::Manifest { repo, reference }, M::PUT) => {
-            api.put_manifest(&repo, &reference, ask).await
+            api.put_manifest(&repo, &reference, ask, body).await
         }
         (Route::Manifest { repo, reference }, M::DELETE) => {
-            api.delete_manifest(&repo, &reference, &ask).await
+            api.delete_manifest(&repo, &reference, ask).await
         }
-        (Route::Uploads { repo }, M::POST) => api.begin_upload(&repo, ask).await,
-        (Route::Upload { repo, id }, M::PATCH) => api.patch_upload(&repo, id, ask).await,
-        (Route::Upload { repo, id }, M::PUT) => api.put_upload(&repo, id, ask).await,
+        (Route::Uploads { repo }, M::POST) => api.begin_upload(&repo, ask, body).await,
+        (Route::Upload { repo, id }, M::PATCH) => api.patch_upload(&repo, id, ask, body).await,
+        (Route::Upload { repo, id }, M::PUT) => api.put_upload(&repo, id, ask, body).await,
         (Route::Upload { repo, id }, M::GET) => api.upload_status(&repo, id),
         (Route::Upload { repo, id }, M::DELETE) => api.cancel_upload(&repo, id).await,
         (Route::View, M::GET) => Err(unknown_route(ask.parts.uri.path())),

@@ -18,12 +18,7 @@ use super::{
 use crate::registry::{ErrorCode, FoundBlob, RegistryError};
 
 impl Api {
-    pub(super) async fn head_blob(
-        &self,
-        repo: &RepoName,
-        digest: &Digest,
-        ask: &Ask<'_>,
-    ) -> Answer {
+    pub(super) async fn head_blob(&self, repo: &RepoName, digest: &Digest, ask: &Ask) -> Answer {
         let size = self.registry.stat_blob(repo, digest).await?;
         if let Some(unchanged) = unchanged(digest, ask) {
             return Ok(unchanged);
@@ -32,12 +27,7 @@ impl Api {
         Ok(answer.body(Body::empty()).expect("every header is made here"))
     }
 
-    pub(super) async fn get_blob(
-        &self,
-        repo: &RepoName,
-        digest: &Digest,
-        ask: &Ask<'_>,
-    ) -> Answer {
+    pub(super) async fn get_blob(&self, repo: &RepoName, digest: &Digest, ask: &Ask) -> Answer {
         let blob = self.registry.open_blob(repo, digest).await?;
         if let Some(unchanged) = unchanged(digest, ask) {
             return Ok(unchanged);
@@ -68,12 +58,7 @@ impl Api {
         }
     }
 
-    async fn get_ranges(
-        &self,
-        digest: &Digest,
-        blob: FoundBlob,
-        ranges: Vec<ByteRange>,
-    ) -> Answer {
+    async fn get_ranges(&self, digest: &Digest, blob: FoundBlob, ranges: Vec<ByteRange>) -> Answer {
         let mut boundary = [0; 16];
         self.io.entropy.fill(&mut boundary);
         let boundary = range::Boundary::from_bytes(boundary);
@@ -109,7 +94,7 @@ pub(super) fn accepted() -> Response<Body> {
 
 /// `If-None-Match`: 304 when the client has the content already. A header that cannot be read is
 /// as if it were not there.
-pub(super) fn unchanged(digest: &Digest, ask: &Ask<'_>) -> Option<Response<Body>> {
+pub(super) fn unchanged(digest: &Digest, ask: &Ask) -> Option<Response<Body>> {
     if !ask.parts.headers.contains_key(header::IF_NONE_MATCH) {
         return None;
     }
@@ -123,7 +108,7 @@ pub(super) fn unchanged(digest: &Digest, ask: &Ask<'_>) -> Option<Response<Body>
 }
 
 /// The bytes that are asked for. Several `Range` lines count as none.
-fn requested(digest: &Digest, ask: &Ask<'_>, size: u64) -> Resolution {
+fn requested(digest: &Digest, ask: &Ask, size: u64) -> Resolution {
     let mut lines = ask.parts.headers.get_all(header::RANGE).into_iter();
     let (Some(line), None) = (lines.next(), lines.next()) else { return Resolution::Full };
     let current = || EntityTag::of(digest);

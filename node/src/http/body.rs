@@ -42,10 +42,7 @@ pub async fn next_data(body: &mut Body) -> Result<Option<Bytes>, RegistryError> 
 ///
 /// # Errors
 /// As [`next_data`].
-pub async fn read_whole(
-    body: &mut Body,
-    bytes_max: usize,
-) -> Result<Option<Bytes>, RegistryError> {
+pub async fn read_whole(body: &mut Body, bytes_max: usize) -> Result<Option<Bytes>, RegistryError> {
     let Some(first) = next_data(body).await? else { return Ok(Some(Bytes::new())) };
     if first.len() > bytes_max {
         return Ok(None);

@@ -315,7 +315,9 @@ impl AsyncWrite for Stream {
         // What comes before the first slice of the arena goes out as it is, most often the header.
         let copied = slices.iter().take_while(|slice| in_arena(slice).is_none()).count();
         let polled = match slices.first().and_then(|slice| Some((in_arena(slice)?, slice.len()))) {
-            Some(((file, offset), len)) => send::poll_send_file(Pin::new(&mut this.inner), cx, file, offset, len),
+            Some(((file, offset), len)) => {
+                send::poll_send_file(Pin::new(&mut this.inner), cx, file, offset, len)
+            }
             None => {
                 let more = copied < slices.len();
                 send::poll_write_slices(Pin::new(&mut this.inner), cx, &slices[..copied], more)

@@ -4,11 +4,8 @@ use std::{
     collections::BTreeMap,
     convert::Infallible,
     io,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::Ordering::Relaxed,
-    },
     net::SocketAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering::Relaxed},
     time::Duration,
 };
 
@@ -193,7 +190,12 @@ async fn accept(
             Ok(permit) => permit,
             Err(_) => {
                 let shed = server.shed_idle();
-                tracing::warn!(listener = server.name, shed, max = server.limits.connections_max, "every connection is taken");
+                tracing::warn!(
+                    listener = server.name,
+                    shed,
+                    max = server.limits.connections_max,
+                    "every connection is taken"
+                );
                 tokio::select! {
                     biased;
                     () = stop.cancelled() => return,
@@ -245,7 +247,9 @@ async fn recover(server: &Server, error: &io::Error) {
     server.metrics.accept_errors.fetch_add(1, Relaxed);
     let of_one_peer = matches!(
         error.kind(),
-        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::Interrupted
     );
     if of_one_peer {
         return;
@@ -372,9 +376,8 @@ fn answer(
 ) -> impl Future<Output = Result<Response<TrackedBody<Body>>, Infallible>> + use<> {
     let open = connection.open_request();
     let metrics = server.metrics.clone();
-    let mut request = request.map(|incoming| {
-        Body::new(PacedBody::new(incoming, connection.clone(), metrics.clone()))
-    });
+    let mut request = request
+        .map(|incoming| Body::new(PacedBody::new(incoming, connection.clone(), metrics.clone())));
     let header_bytes_max = server.limits.header_bytes_max;
     request.extensions_mut().insert(connection);
     request.extensions_mut().insert(HeaderLimit(header_bytes_max));

@@ -60,7 +60,7 @@ impl Api {
     }
 
     /// Which page is asked for. `last` may be any text: a page begins behind it.
-    fn page(&self, ask: &Ask<'_>) -> Result<Page<String>, RegistryError> {
+    fn page(&self, ask: &Ask) -> Result<Page<String>, RegistryError> {
         let values = |name: &str| -> Vec<Cow<'_, str>> {
             pairs(ask.parts.uri.query()).filter(|(key, _)| key == name).map(|(_, v)| v).collect()
         };
@@ -71,7 +71,7 @@ impl Api {
             .map_err(|error| ErrorCode::PaginationNumberInvalid.error(error))
     }
 
-    pub(super) async fn tags(&self, repo: &RepoName, ask: &Ask<'_>) -> Answer {
+    pub(super) async fn tags(&self, repo: &RepoName, ask: &Ask) -> Answer {
         let page = self.page(ask)?;
         let Listing { names, more } =
             self.registry.list_tags(repo, page.after.clone(), page.size).await?;
@@ -82,7 +82,7 @@ impl Api {
         Ok(answer)
     }
 
-    pub(super) async fn catalog(&self, ask: &Ask<'_>) -> Answer {
+    pub(super) async fn catalog(&self, ask: &Ask) -> Answer {
         let page = self.page(ask)?;
         let Listing { names, more } =
             self.registry.list_repositories(page.after.clone(), page.size).await?;
@@ -93,25 +93,19 @@ impl Api {
         Ok(answer)
     }
 
-    pub(super) async fn referrers(
-        &self,
-        repo: &RepoName,
-        subject: &Digest,
-        ask: &Ask<'_>,
-    ) -> Answer {
+    pub(super) async fn referrers(&self, repo: &RepoName, subject: &Digest, ask: &Ask) -> Answer {
         let page = self.page(ask)?;
         let after = page.after.as_deref().map(str::parse).transpose();
         let after: Option<Digest> =
             after.map_err(|error| ErrorCode::PaginationNumberInvalid.error(error))?;
         let filter = artifact_type(ask)?;
-        let found = self
-            .registry
-            .list_referrers(repo, subject, filter.clone(), after, page.size)
-            .await?;
+        let found =
+            self.registry.list_referrers(repo, subject, filter.clone(), after, page.size).await?;
         let manifests: Vec<Value> = found.items.iter().map(descriptor).collect();
         let index = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": manifests});
         let mut answer = json_answer(header::HeaderValue::from_static(INDEX), &index);
-        let filters: Vec<_> = filter.iter().map(|filter| ("artifactType", filter.as_str())).collect();
+        let filters: Vec<_> =
+            filter.iter().map(|filter| ("artifactType", filter.as_str())).collect();
         if !filters.is_empty() {
             let applied = header::HeaderValue::from_static("artifactType");
             answer.headers_mut().insert(OCI_FILTERS_APPLIED, applied);
@@ -124,7 +118,7 @@ impl Api {
     }
 }
 
-fn artifact_type(ask: &Ask<'_>) -> Result<Option<String>, RegistryError> {
+fn artifact_type(ask: &Ask) -> Result<Option<String>, RegistryError> {
     let value = pairs(ask.parts.uri.query()).find(|(key, _)| key == "artifactType");
     let Some((_, value)) = value.filter(|(_, value)| !value.is_empty()) else { return Ok(None) };
     if value.len() > ARTIFACT_TYPE_BYTES_MAX {
@@ -132,9 +126,7 @@ fn artifact_type(ask: &Ask<'_>) -> Result<Option<String>, RegistryError> {
             "`artifactType` has {} bytes, at most {ARTIFACT_TYPE_BYTES_MAX} are allowed",
             value.len()
         );
-        return Err(ErrorCode::Unsupported
-            .error(message)
-            .with_status(StatusCode::BAD_REQUEST));
+        return Err(ErrorCode::Unsupported.error(message).with_status(StatusCode::BAD_REQUEST));
     }
     // Media types hold no space; where one arrives, somebody sent a bare `+`.
     Ok(Some(value.replace(' ', "+")))

@@ -22,7 +22,7 @@ impl Api {
         &self,
         repo: &RepoName,
         reference: &Reference,
-        ask: &Ask<'_>,
+        ask: &Ask,
     ) -> Answer {
         let found = self.registry.find_manifest(repo, reference).await?;
         if let Some(mut unchanged) = unchanged(&found.digest, ask) {
@@ -51,26 +51,27 @@ impl Api {
         &self,
         repo: &RepoName,
         reference: &Reference,
-        ask: Ask<'_>,
+        ask: &Ask,
+        body: &mut Body,
     ) -> Answer {
-        let tags = self.tags_asked(&ask)?;
+        let tags = self.tags_asked(ask)?;
         let content_type = match ask.parts.headers.get(header::CONTENT_TYPE) {
             None => None,
             Some(value) => Some(value.to_str().map_err(|_| {
                 ErrorCode::ManifestInvalid.error("the Content-Type is not printable ASCII")
             })?),
         };
-        let condition = condition(&ask)?;
+        let condition = condition(ask)?;
         let bytes_max = self.registry.settings().manifest_bytes_max;
-        if ask.content_length().is_some_and(|length| length > bytes_max as u64) {
+        if ask.content_length.is_some_and(|length| length > bytes_max as u64) {
             return Err(manifest_too_large(bytes_max));
         }
-        let body = read_whole(ask.body, bytes_max).await?;
-        let body = body.ok_or_else(|| manifest_too_large(bytes_max))?;
+        let content = read_whole(body, bytes_max).await?;
+        let content = content.ok_or_else(|| manifest_too_large(bytes_max))?;
         let by_parameter = tags.clone();
         let pushed = self
             .registry
-            .push_manifest(repo, reference, tags, content_type, body, condition)
+            .push_manifest(repo, reference, tags, content_type, content, condition)
             .await?;
         let mut answer = Response::builder()
             .status(StatusCode::CREATED)
@@ -87,7 +88,7 @@ impl Api {
     }
 
     /// The tags of `?tag=a&tag=b`, each once.
-    fn tags_asked(&self, ask: &Ask<'_>) -> Result<Vec<Tag>, RegistryError> {
+    fn tags_asked(&self, ask: &Ask) -> Result<Vec<Tag>, RegistryError> {
         let max = self.registry.settings().tags_per_push_max;
         let mut tags = Vec::new();
         for (key, value) in super::listings::pairs(ask.parts.uri.query()) {
@@ -113,7 +114,7 @@ impl Api {
         &self,
         repo: &RepoName,
         reference: &Reference,
-        ask: &Ask<'_>,
+        ask: &Ask,
     ) -> Answer {
         self.registry.delete_manifest(repo, reference, condition(ask)?).await?;
         Ok(accepted())
@@ -128,7 +129,7 @@ fn forget_if_tag(answer: &mut Response<Body>, reference: &Reference) {
 }
 
 /// `If-Match` and `If-None-Match` of a change to a tag.
-fn condition(ask: &Ask<'_>) -> Result<Precondition, RegistryError> {
+fn condition(ask: &Ask) -> Result<Precondition, RegistryError> {
     let invalid = |error| ErrorCode::ManifestInvalid.error(error);
     let parse = |name| EntityTags::parse(ask.header_lines(name)).map_err(invalid);
     let if_match = parse(header::IF_MATCH)?;
@@ -136,9 +137,7 @@ fn condition(ask: &Ask<'_>) -> Result<Precondition, RegistryError> {
     match (if_match, if_none_match) {
         (None, None) => Ok(Precondition::Always),
         (Some(EntityTags::Any), None) => Ok(Precondition::Exists),
-        (Some(tags @ EntityTags::Of(_)), None) => {
-            Ok(Precondition::PointsTo(tags.strong_digests()))
-        }
+        (Some(tags @ EntityTags::Of(_)), None) => Ok(Precondition::PointsTo(tags.strong_digests())),
         (None, Some(EntityTags::Any)) => Ok(Precondition::Absent),
         _ => {
             let message = "a change takes `If-Match: \"<digest>\"`, `If-Match: *` or \

@@ -4,13 +4,12 @@
 //! Locations are relative and name this registry only: a client never learns a peer's address.
 
 use atoll_core::{
-    Algorithm, Digest, RepoName,
+    Digest, RepoName,
     content_range::{self, ContentRange, ContentRangeError},
     route::UploadId,
 };
 use axum::body::Body;
 use http::{Response, StatusCode, header};
-use serde_json::json;
 
 use super::{
     api::{Answer, Api, Ask},
@@ -42,7 +41,8 @@ impl Query {
                 "digest" => parsed.digest = Some(value.parse().map_err(invalid_digest)?),
                 "mount" => parsed.begin.mount = Some(value.parse().map_err(invalid_digest)?),
                 "from" => {
-                    let from = value.parse().map_err(|error| ErrorCode::NameInvalid.error(error))?;
+                    let from =
+                        value.parse().map_err(|error| ErrorCode::NameInvalid.error(error))?;
                     parsed.begin.from = Some(from);
                 }
                 "digest-algorithm" => {
@@ -70,7 +70,12 @@ pub(super) fn received_range(offset: u64) -> String {
     format!("0-{}", offset.saturating_sub(1))
 }
 
-fn session_answer(status: StatusCode, repo: &RepoName, id: UploadId, offset: u64) -> Response<Body> {
+fn session_answer(
+    status: StatusCode,
+    repo: &RepoName,
+    id: UploadId,
+    offset: u64,
+) -> Response<Body> {
     Response::builder()
         .status(status)
         .header(header::LOCATION, headers::ascii(upload_location(repo, id)))
@@ -96,21 +101,20 @@ fn position(repo: &RepoName, id: UploadId, writer: &UploadWriter) -> UploadPosit
 }
 
 /// Should this body be gathered and stored in one go?
-fn is_small(ask: &Ask<'_>) -> bool {
-    ask.content_length().is_some_and(|length| length <= GATHER_BYTES_MAX)
+fn is_small(ask: &Ask) -> bool {
+    ask.content_length.is_some_and(|length| length <= GATHER_BYTES_MAX)
 }
 
 /// The chunk that the request says it carries, if it says so and if the upload may take it now.
 fn chunk_range(
-    ask: &Ask<'_>,
+    ask: &Ask,
     position: &UploadPosition,
 ) -> Result<Option<ContentRange>, RegistryError> {
     let Some(value) = ask.parts.headers.get(header::CONTENT_RANGE) else { return Ok(None) };
     let text = value.to_str().unwrap_or("?");
-    let range = content_range::parse(text).map_err(|error| {
-        ErrorCode::SizeInvalid.error(error).with_upload(position.clone())
-    })?;
-    match range.check(position.offset, ask.content_length()) {
+    let range = content_range::parse(text)
+        .map_err(|error| ErrorCode::SizeInvalid.error(error).with_upload(position.clone()))?;
+    match range.check(position.offset, ask.content_length) {
         Ok(()) => Ok(Some(range)),
         Err(error @ ContentRangeError::OutOfOrder(_)) => Err(ErrorCode::BlobUploadInvalid
             .error(error)
@@ -148,10 +152,10 @@ fn wrong_length(how: &str) -> RegistryError {
 }
 
 impl Api {
-    pub(super) async fn begin_upload(&self, repo: &RepoName, mut ask: Ask<'_>) -> Answer {
+    pub(super) async fn begin_upload(&self, repo: &RepoName, ask: &Ask, body: &mut Body) -> Answer {
         let query = Query::parse(ask.parts.uri.query())?;
         if let (Some(digest), None) = (query.digest, query.begin.mount) {
-            return self.upload_at_once(repo, &digest, &mut ask).await;
+            return self.upload_at_once(repo, &digest, ask, body).await;
         }
         match self.registry.begin_upload(repo, &query.begin).await? {
             Begun::Mounted(digest) => Ok(created(repo, &digest)),
@@ -160,9 +164,15 @@ impl Api {
     }
 
     /// `POST …?digest=`: the whole blob in one request.
-    async fn upload_at_once(&self, repo: &RepoName, digest: &Digest, ask: &mut Ask<'_>) -> Answer {
+    async fn upload_at_once(
+        &self,
+        repo: &RepoName,
+        digest: &Digest,
+        ask: &Ask,
+        body: &mut Body,
+    ) -> Answer {
         if is_small(ask) {
-            self.put_small(repo, digest, ask).await?;
+            self.put_small(repo, digest, body).await?;
             return Ok(created(repo, digest));
         }
         let algorithm = Some(digest.algorithm());
@@ -171,7 +181,7 @@ impl Api {
             return Err(RegistryError::internal(anyhow::anyhow!("mounted without being asked to")));
         };
         let mut writer = self.registry.upload_writer(repo, id).await?;
-        if let Err(error) = receive(&mut writer, ask.body, None).await {
+        if let Err(error) = receive(&mut writer, body, None).await {
             // Nobody was told of this session, so nobody can go on with it.
             drop(writer);
             let _ = self.registry.cancel_upload(repo, id).await;
@@ -185,9 +195,9 @@ impl Api {
         &self,
         repo: &RepoName,
         digest: &Digest,
-        ask: &mut Ask<'_>,
+        body: &mut Body,
     ) -> Result<(), RegistryError> {
-        let Some(bytes) = read_whole(ask.body, GATHER_BYTES_MAX as usize).await? else {
+        let Some(bytes) = read_whole(body, GATHER_BYTES_MAX as usize).await? else {
             return Err(wrong_length("more"));
         };
         self.registry.put_blob(repo, digest, bytes).await
@@ -197,11 +207,12 @@ impl Api {
         &self,
         repo: &RepoName,
         id: UploadId,
-        ask: Ask<'_>,
+        ask: &Ask,
+        body: &mut Body,
     ) -> Answer {
         let mut writer = self.registry.upload_writer(repo, id).await?;
-        let range = chunk_range(&ask, &position(repo, id, &writer))?;
-        receive(&mut writer, ask.body, range).await?;
+        let range = chunk_range(ask, &position(repo, id, &writer))?;
+        receive(&mut writer, body, range).await?;
         // A client that numbers its chunks means to come back: what it was told is kept.
         let offset = writer.finish(range.is_some()).await?;
         Ok(session_answer(StatusCode::ACCEPTED, repo, id, offset))
@@ -211,21 +222,22 @@ impl Api {
         &self,
         repo: &RepoName,
         id: UploadId,
-        mut ask: Ask<'_>,
+        ask: &Ask,
+        body: &mut Body,
     ) -> Answer {
         let query = Query::parse(ask.parts.uri.query())?;
         let mut writer = self.registry.upload_writer(repo, id).await?;
         let position = position(repo, id, &writer);
         let digest = query.digest().map_err(|error| error.with_upload(position.clone()))?;
-        let range = chunk_range(&ask, &position)?;
-        if position.offset == 0 && is_small(&ask) {
+        let range = chunk_range(ask, &position)?;
+        if position.offset == 0 && is_small(ask) {
             // The session holds no bytes: the blob is stored past it, in one go.
-            let stored = self.put_small(repo, &digest, &mut ask).await;
+            let stored = self.put_small(repo, &digest, body).await;
             drop(writer);
             let _ = self.registry.cancel_upload(repo, id).await;
             stored?;
         } else {
-            receive(&mut writer, ask.body, range).await?;
+            receive(&mut writer, body, range).await?;
             self.registry.commit_upload(repo, writer, &digest).await?;
         }
         Ok(created(repo, &digest))

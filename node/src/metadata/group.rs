@@ -67,7 +67,6 @@ impl Group {
         let state_machine = StateMachine { store: state.clone() };
         let raft = Raft::new(settings.node, config, network, log.clone(), state_machine).await;
         let raft = raft.map_err(|error| not_started(id, error))?;
-        initialize(id, &raft, settings).await?;
         let reads = ReadIndex::start(
             id,
             raft.clone(),
@@ -78,12 +77,24 @@ impl Group {
         let proposer = Proposer::start(id, raft.clone(), stop);
         let receiving = Arc::new(Semaphore::new(1));
         let group = Self { id, raft, proposer, state, receiving, log, reads, peers };
-        group.wait_until_ready(settings.open_deadline).await?;
+        if let Err(error) = group.start(settings).await {
+            group.shutdown().await;
+            return Err(error);
+        }
         Ok(group)
     }
 
+    async fn start(&self, settings: &MetadataSettings) -> Result<(), OpenMetadataError> {
+        initialize(self.id, &self.raft, settings).await?;
+        self.wait_until_ready(settings.open_deadline).await
+    }
+
     /// Proposes `request` here, or at the leader if that is another voter.
-    pub async fn propose(&self, request: &Request, within: Duration) -> Result<Outcome, NotProposed> {
+    pub async fn propose(
+        &self,
+        request: &Request,
+        within: Duration,
+    ) -> Result<Outcome, NotProposed> {
         match self.proposer.propose(request.clone()).await {
             Err(NotProposed::NotLeader(Some(leader))) => {
                 self.propose_at(leader, request, within).await
@@ -143,10 +154,8 @@ impl Group {
             return Ok(());
         }
         let wait = self.raft.wait(Some(deadline));
-        let leads = wait.metrics(
-            |metrics| metrics.current_leader == Some(metrics.id),
-            "a single voter leads",
-        );
+        let leads = wait
+            .metrics(|metrics| metrics.current_leader == Some(metrics.id), "a single voter leads");
         leads.await.map_err(|error| not_started(self.id, error))?;
         self.fresh().await.map_err(|error| not_started(self.id, format!("{error:?}")))?;
         let metrics = self.raft.metrics().borrow().clone();
@@ -272,7 +281,9 @@ async fn initialize(
         settings.voters.iter().map(|(id, address)| (*id, BasicNode::new(address))).collect();
     match raft.initialize(voters).await {
         // Another founding voter was quicker and its first entry is here already.
-        Ok(()) | Err(RaftError::APIError(openraft::error::InitializeError::NotAllowed(_))) => Ok(()),
+        Ok(()) | Err(RaftError::APIError(openraft::error::InitializeError::NotAllowed(_))) => {
+            Ok(())
+        }
         Err(error) => Err(not_started(id, error)),
     }
 }

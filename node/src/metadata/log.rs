@@ -111,7 +111,10 @@ impl LogStore {
             .then(|| tail.range(*range).map(|(_, entry)| entry.clone()).collect())
     }
 
-    fn write(&self, change: impl FnOnce(&WriteTransaction) -> Result<(), StoreError>) -> Result<(), StoreError> {
+    fn write(
+        &self,
+        change: impl FnOnce(&WriteTransaction) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
         let mut txn = self.inner.database.get()?.begin_write()?;
         txn.set_two_phase_commit(true);
         change(&txn)?;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use atoll_core::{
     manifest::ManifestError,
     metadata::{command::Refusal, query::QueryError},
+    upload::BlobTooLarge,
 };
 use http::StatusCode;
 use serde_json::json;
@@ -14,7 +15,7 @@ use super::{ErrorCode, RegistryError};
 use crate::{
     auth::AccessDenied,
     metadata::{ReadError as MetadataReadError, SubmitError},
-    store::{BlobTooLarge, CommitError, NoSpace, ReadError, UploadError},
+    store::{CommitError, NoSpace, ReadError, UploadError},
 };
 
 /// When to come back after the node ran out of sessions or of upload bytes: others must end first.
@@ -68,9 +69,10 @@ impl From<Refusal> for RegistryError {
             Refusal::TagProtected { tag } => {
                 ErrorCode::Denied.error(message).with_detail(json!({"tag": tag}))
             }
-            Refusal::Expired => {
-                RegistryError::unavailable("the request is too old to be told from a retry", refusal)
-            }
+            Refusal::Expired => RegistryError::unavailable(
+                "the request is too old to be told from a retry",
+                refusal,
+            ),
         }
     }
 }
@@ -87,9 +89,9 @@ impl From<UploadError> for RegistryError {
             UploadError::OutOfOrder(_) => ErrorCode::BlobUploadInvalid
                 .error(error)
                 .with_status(StatusCode::RANGE_NOT_SATISFIABLE),
-            UploadError::TooManySessions(_) => ErrorCode::TooManyRequests
-                .error(error)
-                .with_retry_after(RETRY_WHEN_CROWDED_SECONDS),
+            UploadError::TooManySessions(_) => {
+                ErrorCode::TooManyRequests.error(error).with_retry_after(RETRY_WHEN_CROWDED_SECONDS)
+            }
             UploadError::TooLarge(error) => error.into(),
             UploadError::BudgetExhausted(_) => {
                 let message = "the unfinished uploads of this node use all the room they may";
@@ -109,7 +111,7 @@ impl From<CommitError> for RegistryError {
         match error {
             CommitError::Unknown(_) => ErrorCode::BlobUploadUnknown.error(error),
             CommitError::DigestMismatch(mismatch) => ErrorCode::DigestInvalid
-                .error(mismatch)
+                .error(&mismatch)
                 .with_detail(json!({"expected": mismatch.expected, "computed": mismatch.computed})),
             CommitError::TooLarge(error) => error.into(),
             CommitError::NoSpace(error) => error.into(),

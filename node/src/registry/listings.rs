@@ -34,8 +34,9 @@ impl Registry {
         let repo = repo.clone();
         rt::blocking(move || {
             if !query::repo_exists(&snapshot, &repo)? {
-                return Err(ErrorCode::NameUnknown
-                    .error(format_args!("there is no repository `{repo}`")));
+                return Err(
+                    ErrorCode::NameUnknown.error(format_args!("there is no repository `{repo}`"))
+                );
             }
             let page = query::tags_page(&snapshot, &repo, after.as_deref(), entries)?;
             let names = page.items.iter().map(ToString::to_string).collect();

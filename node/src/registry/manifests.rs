@@ -141,7 +141,7 @@ impl Registry {
             annotations: manifest.annotations,
             tags,
             precondition,
-            protected: self.protection(),
+            protected: self.protection(repo),
         }
     }
 
@@ -163,7 +163,7 @@ impl Registry {
         condition: TagCondition,
     ) -> Result<(), RegistryError> {
         self.require_deletes()?;
-        let (repo, protected) = (repo.clone(), self.protection());
+        let (repo, protected) = (repo.clone(), self.protection(repo));
         self.submit(match reference {
             Reference::Digest(digest) => {
                 Command::DeleteManifest { repo, digest: *digest, protected }

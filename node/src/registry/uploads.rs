@@ -77,7 +77,7 @@ impl Registry {
         let mut turns_left = TURN_WAIT.as_millis() / TURN_POLL.as_millis();
         loop {
             match self.tiers.store().upload(repo, id) {
-                Err(UploadError::Busy) if turns_left > 0 => turns_left -= 1,
+                Err(UploadError::Busy(_)) if turns_left > 0 => turns_left -= 1,
                 taken => return Ok(taken?),
             }
             tokio::time::sleep(TURN_POLL).await;

@@ -106,9 +106,8 @@ impl Inner {
 impl Drop for Inner {
     fn drop(&mut self) {
         // SAFETY: the mapping made in `new`; no slot is left, each holds an `Arc` of `self`.
-        let unmapped = unsafe {
-            rustix::mm::munmap(self.base.as_ptr().cast(), self.slots * self.slot_bytes)
-        };
+        let unmapped =
+            unsafe { rustix::mm::munmap(self.base.as_ptr().cast(), self.slots * self.slot_bytes) };
         if let Err(error) = unmapped {
             tracing::error!(%error, "unmap the arena");
         }

@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 use super::{PIECE_BYTES, Tiers, WINDOW_BYTES};
 use crate::store::{BLOCK_BYTES, BlobReader, ReadError};
 
-const _: () = assert!(PIECE_BYTES.is_multiple_of(BLOCK_BYTES as usize));
+const _: () = assert!((PIECE_BYTES as u64).is_multiple_of(BLOCK_BYTES));
 
 /// A blob in the store, open for reading.
 #[derive(Clone, Debug)]

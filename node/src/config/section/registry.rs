@@ -17,6 +17,10 @@ section! {
     /// `*` stands for any text; `repository:tag` limits a pattern to repositories.
     protected_tags: Vec<TagPattern> = "";
 
+    /// Whether manifests are accepted whose config or layers are not in the repository (sparse
+    /// images). Refused otherwise: a pull of such an image fails.
+    sparse_manifests: bool = "false";
+
     /// The largest manifest. Clients rely on 4 MiB; containerd reads no larger ones. A larger one
     /// is answered 413.
     manifest_bytes_max: ByteSize = "4MiB" in "4MiB" ..= "64MiB";

@@ -4,10 +4,13 @@ use std::{io, path::Path, sync::Arc};
 
 use crate::io::disk::{DirEntry, Disk, create_dir_all_durable};
 
-/// Runs all of it; each part in a folder of its own.
+/// One promise, tried in a folder of its own.
+type Part = fn(&Place<'_>);
+
+/// Runs all of it.
 pub fn suite(disk: &Arc<dyn Disk>) {
     assert_eq!(disk.list(Path::new("")).unwrap(), [], "the suite wants an empty disk");
-    let parts: [(&str, fn(&Place<'_>)); 8] = [
+    let parts: [(&str, Part); 8] = [
         ("bytes", bytes_come_back),
         ("ends", reads_end_with_the_file),
         ("lengths", lengths_change),

@@ -23,13 +23,15 @@ fn any_digest() -> impl Strategy<Value = Digest> {
     })
 }
 
+type Parts = (RepoName, Digest, Digest, Tag);
+
 proptest! {
     #[test]
     fn keys_sort_as_what_they_are_made_of(
         a in (repo_name(), any_digest(), any_digest(), tag_name()),
         b in (repo_name(), any_digest(), any_digest(), tag_name()),
     ) {
-        let order = |x: &dyn Fn(&(RepoName, Digest, Digest, Tag)) -> Vec<u8>| x(&a).cmp(&x(&b));
+        let order = |key: &dyn Fn(&Parts) -> Vec<u8>| key(&a).cmp(&key(&b));
         prop_assert_eq!(order(&|k| repo(&k.0)), a.0.cmp(&b.0));
         prop_assert_eq!(order(&|k| link(&k.0, &k.1)), (&a.0, a.1).cmp(&(&b.0, b.1)));
         prop_assert_eq!(order(&|k| holder(&k.1, &k.0)), (a.1, &a.0).cmp(&(b.1, &b.0)));
