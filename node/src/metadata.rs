@@ -56,7 +56,8 @@ use tokio_util::sync::CancellationToken;
 pub use self::{
     error::{
         FileMissing, FoundingDamaged, GroupCountMismatch, GroupCountOutOfRange, GroupOverloaded,
-        GroupStopped, GroupUnavailable, OpenMetadataError, ReadError, StoreError, SubmitError,
+        GroupStopped, GroupUnavailable, OpenMetadataError, ReadError, StateBehindLog, StoreError,
+        SubmitError,
     },
     group::HandleError,
     raft::NodeId,

@@ -139,6 +139,25 @@ async fn the_log_is_purged_behind_a_durable_state() {
 }
 
 #[tokio::test]
+async fn a_state_older_than_its_log_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings =
+        || MetadataSettings { snapshot_interval: 5, entries_kept: 1, ..Default::default() };
+    open(&folder, settings()).await.shutdown().await;
+    let state = folder.path().join("metadata/0/state.redb");
+    let old = std::fs::read(&state).unwrap();
+    let metadata = open(&folder, settings()).await;
+    for i in 0..40 {
+        done(&metadata, put("a", &format!("manifest {i}"), "latest")).await;
+    }
+    metadata.shutdown().await;
+    drop(metadata);
+    std::fs::write(&state, old).unwrap();
+    let error = Metadata::open(real_io(folder.path()), settings()).await.unwrap_err();
+    assert!(matches!(error, OpenMetadataError::StateBehindLog(_)), "{error:?}");
+}
+
+#[tokio::test]
 async fn four_groups_share_the_repositories() {
     let folder = tempfile::tempdir().unwrap();
     let settings = || MetadataSettings { groups: 4, ..Default::default() };

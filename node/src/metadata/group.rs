@@ -11,7 +11,7 @@ use tracing::{info, warn};
 
 use super::{
     codec,
-    error::{OpenMetadataError, ReadError},
+    error::{OpenMetadataError, ReadError, StateBehindLog},
     layout::{self, GroupPaths},
     log::LogStore,
     network::Network,
@@ -67,13 +67,8 @@ impl Group {
         let state_machine = StateMachine { store: state.clone() };
         let raft = Raft::new(settings.node, config, network, log.clone(), state_machine).await;
         let raft = raft.map_err(|error| not_started(id, error))?;
-        let reads = ReadIndex::start(
-            id,
-            raft.clone(),
-            peers.clone(),
-            settings.read_deadline,
-            stop.clone(),
-        );
+        let reads =
+            ReadIndex::start(id, raft.clone(), peers.clone(), settings.read_deadline, stop.clone());
         let proposer = Proposer::start(id, raft.clone(), stop);
         let receiving = Arc::new(Semaphore::new(1));
         let group = Self { id, raft, proposer, state, receiving, log, reads, peers };
@@ -90,7 +85,11 @@ impl Group {
     }
 
     /// Proposes `request` here, or at the leader if that is another voter.
-    pub async fn propose(&self, request: &Request, within: Duration) -> Result<Outcome, NotProposed> {
+    pub async fn propose(
+        &self,
+        request: &Request,
+        within: Duration,
+    ) -> Result<Outcome, NotProposed> {
         match self.proposer.propose(request.clone()).await {
             Err(NotProposed::NotLeader(Some(leader))) => {
                 self.propose_at(leader, request, within).await
@@ -150,10 +149,8 @@ impl Group {
             return Ok(());
         }
         let wait = self.raft.wait(Some(deadline));
-        let leads = wait.metrics(
-            |metrics| metrics.current_leader == Some(metrics.id),
-            "a single voter leads",
-        );
+        let leads = wait
+            .metrics(|metrics| metrics.current_leader == Some(metrics.id), "a single voter leads");
         leads.await.map_err(|error| not_started(self.id, error))?;
         self.fresh().await.map_err(|error| not_started(self.id, format!("{error:?}")))?;
         let metrics = self.raft.metrics().borrow().clone();
@@ -242,6 +239,11 @@ async fn open_files(
         let applied = state.applied()?.log_id.map(|log_id| log_id.index);
         let last = found.last_log_id.map(|log_id| log_id.index);
         let purged = found.last_purged_log_id.map(|log_id| log_id.index);
+        if let Some(purged) = purged
+            && applied < Some(purged)
+        {
+            return Err(StateBehindLog { group: id, applied, purged }.into());
+        }
         info!(group = id, last_log = last, purged, applied, "metadata group found on disk");
         Ok((log, state))
     })
@@ -279,7 +281,9 @@ async fn initialize(
         settings.voters.iter().map(|(id, address)| (*id, BasicNode::new(address))).collect();
     match raft.initialize(voters).await {
         // Another founding voter was quicker and its first entry is here already.
-        Ok(()) | Err(RaftError::APIError(openraft::error::InitializeError::NotAllowed(_))) => Ok(()),
+        Ok(()) | Err(RaftError::APIError(openraft::error::InitializeError::NotAllowed(_))) => {
+            Ok(())
+        }
         Err(error) => Err(not_started(id, error)),
     }
 }

@@ -6,9 +6,13 @@ use bytes::Bytes;
 use futures_util::{StreamExt, future, stream};
 use openraft::{
     AnyError, BasicNode, OptionalSend, RaftNetwork, RaftNetworkFactory,
-    error::{Fatal, NetworkError, RPCError, RaftError, ReplicationClosed, StreamingError, Unreachable},
+    error::{
+        Fatal, NetworkError, RPCError, RaftError, ReplicationClosed, StreamingError, Unreachable,
+    },
     network::{Backoff, RPCOption},
-    raft::{AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, VoteRequest, VoteResponse},
+    raft::{
+        AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, VoteRequest, VoteResponse,
+    },
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tracing::warn;
@@ -115,8 +119,7 @@ impl RaftNetwork<TypeConfig> for Connection {
                 }
             }
         });
-        let sent =
-            self.peers.send_snapshot(self.peer.clone(), self.group, header, frames.boxed());
+        let sent = self.peers.send_snapshot(self.peer.clone(), self.group, header, frames.boxed());
         let answer = match future::select(sent, Box::pin(cancel)).await {
             future::Either::Left((answer, _)) => answer.map_err(|error| unreachable(&error))?,
             future::Either::Right((closed, _)) => return Err(closed.into()),

@@ -130,7 +130,10 @@ async fn run(
 type Answers = Vec<oneshot::Sender<Result<Outcome, NotProposed>>>;
 
 /// `first` and whoever else waits now, up to the bounds; and the one that did not fit any more.
-fn gather(first: Waiting, inbox: &mut mpsc::Receiver<Waiting>) -> (Batch, Answers, Option<Waiting>) {
+fn gather(
+    first: Waiting,
+    inbox: &mut mpsc::Receiver<Waiting>,
+) -> (Batch, Answers, Option<Waiting>) {
     let mut bytes = first.bytes;
     let mut requests = vec![first.request];
     let mut answers = vec![first.answer];

@@ -80,7 +80,11 @@ mod tests {
         round_trip(EntryPayload::Blank);
         round_trip(EntryPayload::Membership(Membership::new(
             vec![BTreeSet::from([1, 2]), BTreeSet::from([1, 3])],
-            BTreeMap::from([(1, BasicNode::new("a:1")), (2, BasicNode::new("b:2")), (3, BasicNode::new("c:3"))]),
+            BTreeMap::from([
+                (1, BasicNode::new("a:1")),
+                (2, BasicNode::new("b:2")),
+                (3, BasicNode::new("c:3")),
+            ]),
         )));
         round_trip(EntryPayload::Normal(Batch(Arc::new(vec![Request {
             id: RequestId { client: u128::MAX - 5, sequence: 9 },

@@ -156,7 +156,11 @@ impl StateStore {
     ///
     /// Readers keep the view they have.
     pub fn replace(&self, received: Database) -> Result<(), StoreError> {
-        put_in_place(self.inner.disk.as_ref(), &self.inner.paths.state_new(), &self.inner.paths.state)?;
+        put_in_place(
+            self.inner.disk.as_ref(),
+            &self.inner.paths.state_new(),
+            &self.inner.paths.state,
+        )?;
         self.inner.database.replace(received);
         Ok(())
     }

@@ -13,12 +13,7 @@ use atoll_core::{
     },
 };
 use atoll_node::{
-    io::{
-        Disk, Io,
-        clock::RealClock,
-        disk::real::RealDisk,
-        entropy::SimEntropy,
-    },
+    io::{Disk, Io, clock::RealClock, disk::real::RealDisk, entropy::SimEntropy},
     metadata::{Metadata, Snapshot},
 };
 
