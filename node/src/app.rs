@@ -1,1 +1,4 @@
-//! app
+//! The application: a configuration in, a running node out.
+
+mod gauges;
+pub mod node;

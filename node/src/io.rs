@@ -1,9 +1,11 @@
 //! The seams: the only doors to time, randomness, disk and network.
 //!
-//! Each has a real side and a simulated side, and both pass one conformance suite. Nothing above
+//! Each has a real side and a simulated side, and both pass one suite ([`conformance`]). Nothing above
 //! this module names the operating system; `clippy.toml` lists the calls that would go around it.
 
 pub mod clock;
+#[doc(hidden)]
+pub mod conformance;
 pub mod disk;
 pub mod entropy;
 pub mod net;

@@ -1,1 +1,138 @@
-//! registry
+//! The registry's operations: what a route does, without HTTP.
+//!
+//! Order is everything here. A blob is durable in the store before a link makes it visible (P1,
+//! P4); a manifest's bytes are durable before the one command that records the manifest, its
+//! references, its referrer row and its tags. What is visible is decided by the repository's own
+//! links, never by what the store holds: content of another repository cannot be told from content
+//! that does not exist.
+
+mod blobs;
+mod convert;
+mod error;
+mod listings;
+mod manifests;
+mod uploads;
+
+use atoll_core::{
+    RepoName,
+    metadata::{Command, Outcome, command::TagProtection},
+};
+
+pub use blobs::FoundBlob;
+pub use error::{ErrorCode, RegistryError, UploadPosition};
+pub use listings::Listing;
+pub use manifests::{FoundManifest, PushedManifest, TagCondition};
+pub use uploads::{BeginUpload, Begun};
+
+use crate::{
+    auth::Policy,
+    config::TagPattern,
+    metadata::{Metadata, Snapshot},
+    tiers::Tiers,
+};
+
+/// What an operator decides about a registry.
+#[derive(Clone, Debug)]
+pub struct RegistrySettings {
+    /// May manifests, tags and blobs be deleted?
+    pub delete_enabled: bool,
+    /// Tags that may be created but not moved or deleted.
+    pub protected_tags: Vec<TagPattern>,
+    /// Are manifests accepted whose config or layers are not in the repository?
+    pub sparse_manifests: bool,
+    /// The largest manifest in bytes.
+    pub manifest_bytes_max: usize,
+    /// The most entries of one page of a listing.
+    pub page_entries_max: usize,
+    /// The most tags of one push by digest.
+    pub tags_per_push_max: usize,
+}
+
+impl Default for RegistrySettings {
+    fn default() -> Self {
+        RegistrySettings {
+            delete_enabled: true,
+            protected_tags: Vec::new(),
+            sparse_manifests: false,
+            manifest_bytes_max: atoll_core::manifest::MANIFEST_BYTES_MAX,
+            page_entries_max: 1_000,
+            tags_per_push_max: 64,
+        }
+    }
+}
+
+/// The registry of one node.
+#[derive(Debug)]
+pub struct Registry {
+    tiers: Tiers,
+    metadata: Metadata,
+    policy: Policy,
+    settings: RegistrySettings,
+}
+
+impl Registry {
+    /// Puts the registry together.
+    pub fn new(
+        tiers: Tiers,
+        metadata: Metadata,
+        policy: Policy,
+        settings: RegistrySettings,
+    ) -> Registry {
+        Registry { tiers, metadata, policy, settings }
+    }
+
+    /// What the operator decided.
+    pub fn settings(&self) -> &RegistrySettings {
+        &self.settings
+    }
+
+    /// Who may do what.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// The memory tier, and through it the store.
+    pub fn tiers(&self) -> &Tiers {
+        &self.tiers
+    }
+
+    /// The metadata groups.
+    pub fn metadata(&self) -> &Metadata {
+        &self.metadata
+    }
+
+    /// Which tags of the repository are create-only.
+    fn protection(&self, repo: &RepoName) -> TagProtection {
+        let patterns = self.settings.protected_tags.iter();
+        let of_repo: Vec<_> = patterns.filter_map(|pattern| pattern.tags_of(repo)).collect();
+        if of_repo.is_empty() { TagProtection::None } else { TagProtection::Patterns(of_repo) }
+    }
+
+    fn require_deletes(&self) -> Result<(), RegistryError> {
+        if self.settings.delete_enabled {
+            return Ok(());
+        }
+        let message = "deleting is switched off on this registry (`registry.delete_enabled`)";
+        Err(ErrorCode::Unsupported.error(message))
+    }
+
+    async fn submit(&self, command: Command) -> Result<(), RegistryError> {
+        match self.metadata.submit(command).await? {
+            Outcome::Done => Ok(()),
+            Outcome::Refused(refusal) => Err(refusal.into()),
+        }
+    }
+
+    /// Asks the state that this node has applied; when it finds nothing, asks again at a state that
+    /// is as fresh as any acknowledged write, so that absence is only ever said when it is true.
+    async fn find<T>(
+        &self,
+        repo: &RepoName,
+        ask: impl Fn(&Snapshot) -> Result<Option<T>, RegistryError>,
+    ) -> Result<Option<T>, RegistryError> {
+        if let Some(found) = ask(&self.metadata.snapshot(repo)?)? {
+            return Ok(Some(found));
+        }
+        ask(&self.metadata.linearizable(repo).await?)
+    }
+}

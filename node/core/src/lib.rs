@@ -10,6 +10,7 @@
 pub mod access;
 pub mod content_range;
 pub mod digest;
+pub mod etag;
 pub mod manifest;
 pub mod metadata;
 pub mod name;

@@ -27,12 +27,15 @@ use media_type::{DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST};
 pub const MANIFEST_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// The deepest nesting of arrays and objects. Known documents need 5.
 pub const MANIFEST_DEPTH_MAX: usize = 32;
-/// The most JSON values in all: bounds what 4 MiB of `[0,0,0,…` may cost.
-pub const MANIFEST_VALUES_MAX: usize = 262_144;
+/// The most JSON values in all: bounds what 4 MiB of `{"a":0,"b":0,…` may cost, a hundred bytes for
+/// each. Ten for every descriptor of the longest list.
+pub const MANIFEST_VALUES_MAX: usize = 131_072;
 /// The most layers or child manifests. Docker stops at 127 layers; large artifacts have thousands.
 pub const MANIFEST_DESCRIPTORS_MAX: usize = 10_000;
 /// The most annotations of a manifest.
 pub const MANIFEST_ANNOTATIONS_MAX: usize = 4_096;
+
+const _: () = assert!(MANIFEST_DESCRIPTORS_MAX * 10 <= MANIFEST_VALUES_MAX);
 
 /// What a manifest says.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -262,7 +262,8 @@ mod tests {
             name in "[a-z0-9]{1,5}((\\.|_|__|-{1,3})[a-z0-9]{1,5}){0,3}(/[a-z0-9]{1,5}((\\.|_|__|-{1,3})[a-z0-9]{1,5}){0,3}){0,4}"
         ) {
             prop_assume!(name.len() <= REPO_NAME_BYTES_MAX);
-            prop_assert_eq!(name.parse::<RepoName>().unwrap().as_str(), name);
+            let parsed = name.parse::<RepoName>().unwrap();
+            prop_assert_eq!(parsed.as_str(), name);
         }
 
         #[test]

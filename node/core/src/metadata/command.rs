@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Digest, RepoName, Tag, manifest::Manifest};
+use crate::{Digest, RepoName, Tag};
 
 /// Names one request for ever: a retry carries the same id and gets the first answer again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -100,28 +100,6 @@ pub struct PutManifest {
     pub precondition: Precondition,
     /// Tags that exist already and match this may not move.
     pub protected: TagProtection,
-}
-
-impl PutManifest {
-    /// The push of a parsed manifest, `size` bytes long, without tags, conditions or protection:
-    /// set those fields afterwards.
-    pub fn new(repo: RepoName, digest: Digest, size: u64, manifest: Manifest) -> PutManifest {
-        PutManifest {
-            repo,
-            digest,
-            media_type: manifest.media_type,
-            size,
-            blobs: manifest.blobs,
-            foreign_blobs: manifest.foreign_blobs,
-            children: manifest.children,
-            subject: manifest.subject,
-            artifact_type: manifest.artifact_type,
-            annotations: manifest.annotations,
-            tags: Vec::new(),
-            precondition: Precondition::Always,
-            protected: TagProtection::None,
-        }
-    }
 }
 
 /// A condition on the present value of a tag (`If-Match`, `If-None-Match: *`).

@@ -131,3 +131,6 @@ pub(super) fn scan<K: KvRead + ?Sized>(
 pub(super) fn corrupt_key(kind: &'static str) -> CorruptRecord {
     CorruptRecord { kind, reason: CorruptReason::Key }
 }
+
+#[cfg(test)]
+mod tests;

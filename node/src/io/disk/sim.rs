@@ -11,6 +11,7 @@
 //!
 //! All chance comes from one seed, so a failure repeats; nothing here needs the simulator.
 
+mod calls;
 mod content;
 mod faults;
 mod state;

@@ -117,6 +117,18 @@ fn committed_rows_survive_power_cuts() {
     }
 }
 
+/// The test above can fail: a disk that lies about its syncs loses what was committed.
+#[test]
+fn a_lying_disk_is_found_out() {
+    let device = SimDisk::new(0, Faults::default());
+    let database = open(&device).unwrap();
+    device.set_faults(|faults| faults.lying_sync = 1.0);
+    commit(&database, &[(1, Some(b"row".to_vec()))]).unwrap();
+    device.power_cut(Loss::DropAll);
+    drop(database);
+    assert_eq!(rows(&open(&device).unwrap()), Model::new());
+}
+
 /// A crash at every operation of a database's first moments: the next start always succeeds.
 #[test]
 fn a_creation_cut_short_starts_anew() {

@@ -137,6 +137,10 @@ impl Tree {
         }
         match (moved, self.get(to)) {
             (_, None) => Ok(None),
+            // Linux says so for files, too.
+            (_, Some(Node::Folder(there))) if self.contains(there, from.folder) => {
+                Err(io::ErrorKind::DirectoryNotEmpty.into())
+            }
             (moved, Some(there)) if moved == there => Ok(None),
             (Node::File(_), Some(Node::File(replaced))) => Ok(Some(replaced)),
             (Node::File(_), Some(Node::Folder(_))) => Err(io::ErrorKind::IsADirectory.into()),

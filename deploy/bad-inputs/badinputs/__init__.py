@@ -1,0 +1,1 @@
+"""Bad inputs as data, and the one runner that works through them."""

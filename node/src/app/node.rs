@@ -1,0 +1,236 @@
+//! One running node: opens what is on disk, serves, and stops in order.
+
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::gauges;
+use crate::{
+    admin::{self, AdminState, Check, CheckState, Health},
+    auth::Policy,
+    config::Config,
+    http::{self, Api, Limits, Patience, Serving},
+    io::{Io, net},
+    metadata::{Metadata, MetadataSettings},
+    registry::{Registry, RegistrySettings},
+    store::{BlobStore, Reaper, StoreSettings},
+    telemetry::{HttpMetrics, Metrics},
+    tiers::{TierSettings, Tiers},
+};
+
+/// Everything a node is told, typed and checked.
+#[derive(Clone, Debug)]
+pub struct NodeSettings {
+    /// Where the public API is served.
+    pub http: SocketAddr,
+    /// Where probes and metrics are served.
+    pub admin: SocketAddr,
+    /// Bounds of both listeners.
+    pub limits: Limits,
+    /// Is every change refused?
+    pub read_only: bool,
+    /// Decisions about the registry.
+    pub registry: RegistrySettings,
+    /// Bounds of the blob store.
+    pub store: StoreSettings,
+    /// Bounds of the memory tier.
+    pub tiers: TierSettings,
+    /// Bounds of the metadata groups.
+    pub metadata: MetadataSettings,
+}
+
+impl From<&Config> for NodeSettings {
+    fn from(config: &Config) -> Self {
+        let http = &config.http;
+        NodeSettings {
+            http: http.listen,
+            admin: config.admin.listen,
+            limits: Limits {
+                patience: Patience {
+                    header_timeout: http.header_timeout,
+                    idle_timeout: http.idle_timeout,
+                    min_rate_bytes_per_second: http.min_rate_bytes_per_second,
+                    min_rate_grace: http.min_rate_grace,
+                },
+                connections_max: http.connections_max,
+                connections_per_address_max: http.connections_per_address_max,
+                header_bytes_max: usize::try_from(http.header_bytes_max.bytes())
+                    .unwrap_or(usize::MAX),
+                header_fields_max: http.header_fields_max,
+                streams_max: http.streams_max,
+                drain_timeout: http.drain_timeout,
+            },
+            read_only: config.registry.read_only,
+            registry: RegistrySettings {
+                delete_enabled: config.registry.delete_enabled,
+                protected_tags: config.registry.protected_tags.clone(),
+                sparse_manifests: config.registry.sparse_manifests,
+                manifest_bytes_max: usize::try_from(config.registry.manifest_bytes_max.bytes())
+                    .unwrap_or(usize::MAX),
+                page_entries_max: config.registry.page_size_max,
+                tags_per_push_max: config.registry.tags_per_push_max,
+            },
+            store: StoreSettings {
+                blob_bytes_max: config.storage.blob_bytes_max.bytes(),
+                session_idle_max: config.storage.upload_idle_timeout,
+                sessions_max: config.storage.upload_sessions_max,
+                session_bytes_max: config.storage.upload_bytes_max.bytes(),
+                disk_reserve_percent: config.storage.reserve_percent,
+                ..StoreSettings::default()
+            },
+            tiers: TierSettings {
+                object_cache_bytes: config.cache.bytes.bytes(),
+                object_bytes_max: config.cache.buffer_object_max.bytes(),
+                window_cache_bytes: config.cache.window_bytes.bytes(),
+            },
+            metadata: MetadataSettings {
+                groups: config.metadata.groups,
+                snapshot_interval: config.metadata.snapshot_entries,
+                ..MetadataSettings::default()
+            },
+        }
+    }
+}
+
+/// How long the background tasks of a node may take to end.
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A running node.
+#[derive(Debug)]
+pub struct Node {
+    http: SocketAddr,
+    admin: SocketAddr,
+    health: Health,
+    api: Arc<Api>,
+    stop_public: CancellationToken,
+    stop_admin: CancellationToken,
+    public: JoinHandle<usize>,
+    operators: JoinHandle<usize>,
+    reaper: JoinHandle<()>,
+}
+
+impl Node {
+    /// Opens the data folder behind `io` and serves it. Returns when the node is ready.
+    ///
+    /// # Errors
+    /// A listener's address is taken, or what is on the disk cannot be opened.
+    pub async fn start(io: Io, settings: NodeSettings) -> anyhow::Result<Node> {
+        let health = Health::new();
+        let metrics = Metrics::new();
+        let stop_public = CancellationToken::new();
+        let stop_admin = CancellationToken::new();
+        // Probes are answered from the first moment: opening a large store takes its time.
+        let operators = net::listen(settings.admin, net::BACKLOG).await?;
+        let admin = operators.local_addr()?;
+        let state = AdminState { health: health.clone(), metrics: metrics.clone() };
+        let operators = tokio::spawn(http::serve(
+            Serving {
+                name: "admin",
+                router: admin::router(state),
+                limits: settings.limits,
+                clock: io.clock.clone(),
+                arena: None,
+                metrics: Arc::new(HttpMetrics::default()),
+            },
+            operators,
+            stop_admin.clone(),
+        ));
+        // Bound early, so that a taken port is known before the disk is opened; clients that come
+        // now wait in the kernel's queue.
+        let public = net::listen(settings.http, net::BACKLOG).await?;
+        let http = public.local_addr()?;
+        let tiers = open_store(&io, &settings, &health).await?;
+        let metadata = Metadata::open(io.clone(), settings.metadata.clone())
+            .await
+            .context("open the metadata")?;
+        health.set(Check::Metadata, CheckState::Ready);
+        gauges::add(&metrics, tiers.clone(), metadata.clone());
+        let reaper = tokio::spawn(reap(tiers.store().clone(), stop_public.clone()));
+        let arena = tiers.arena().cloned();
+        let policy = Policy { read_only: settings.read_only };
+        let clock = io.clock.clone();
+        let registry = Registry::new(tiers, metadata, policy, settings.registry);
+        let api = Api::new(registry, io, vec![http.to_string()], metrics.http().clone());
+        let api = Arc::new(api);
+        let serving = Serving {
+            name: "public",
+            router: http::router(api.clone()),
+            limits: settings.limits,
+            clock,
+            arena,
+            metrics: metrics.http().clone(),
+        };
+        let public = tokio::spawn(http::serve(serving, public, stop_public.clone()));
+        health.set(Check::Listener, CheckState::Ready);
+        tracing::info!(%http, %admin, "node is ready");
+        let node =
+            Node { http, admin, health, api, stop_public, stop_admin, public, operators, reaper };
+        Ok(node)
+    }
+
+    /// Where the public API is served.
+    pub fn http(&self) -> SocketAddr {
+        self.http
+    }
+
+    /// Where probes and metrics are served.
+    pub fn admin(&self) -> SocketAddr {
+        self.admin
+    }
+
+    /// Stops: takes no more requests, lets open ones end under the drain deadline, keeps what
+    /// unfinished uploads have received, closes the metadata.
+    pub async fn stop(self) {
+        self.health.drain();
+        self.stop_public.cancel();
+        let cut_off = self.public.await.unwrap_or_else(|error| {
+            tracing::error!(%error, "public listener ended early");
+            0
+        });
+        let kept = self.api.registry().tiers().store().checkpoint_all().await;
+        tracing::info!(sessions = kept.sessions_saved, cut_off, "unfinished uploads kept");
+        self.api.registry().metadata().shutdown().await;
+        self.stop_admin.cancel();
+        let ends = async { _ = tokio::join!(self.operators, self.reaper) };
+        if tokio::time::timeout(STOP_TIMEOUT, ends).await.is_err() {
+            tracing::warn!("background tasks did not end in time");
+        }
+        tracing::info!("node stopped");
+    }
+}
+
+async fn open_store(io: &Io, settings: &NodeSettings, health: &Health) -> anyhow::Result<Tiers> {
+    let opened = BlobStore::open(io.clone(), PathBuf::new(), settings.store.clone()).await;
+    let (store, recovered) = opened.context("open the blob store")?;
+    tracing::info!(?recovered, "blob store opened");
+    health.set(Check::Storage, CheckState::Ready);
+    Ok(Tiers::new(store, &settings.tiers))
+}
+
+async fn reap(store: BlobStore, stop: CancellationToken) {
+    let reaper = Reaper::new(store);
+    loop {
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            () = reaper.wait() => {}
+        }
+        reaper.work().await;
+    }
+}
+
+/// Runs a node on the real machine until `shutdown`.
+///
+/// # Errors
+/// The node does not start; the text says which part and why.
+pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
+    let data_dir = &config.node.data_dir;
+    let io = Io::real(data_dir)
+        .with_context(|| format!("open the data folder `{}`", data_dir.display()))?;
+    let node = Node::start(io, NodeSettings::from(&config)).await?;
+    shutdown.await;
+    node.stop().await;
+    Ok(())
+}

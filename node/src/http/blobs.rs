@@ -1,0 +1,128 @@
+//! Blobs over HTTP: `GET`, `HEAD`, `DELETE` of `/v2/<name>/blobs/<digest>` (end-2, end-10).
+
+use atoll_core::{
+    Digest, RepoName,
+    etag::{self, EntityTag, EntityTags},
+    range::{self, ByteRange, Resolution},
+};
+use axum::body::Body;
+use http::{Response, StatusCode, header};
+use serde_json::json;
+
+use super::{
+    api::{Answer, Api, Ask},
+    body::BlobBody,
+    headers::{self, content},
+    multipart,
+};
+use crate::registry::{ErrorCode, FoundBlob, RegistryError};
+
+impl Api {
+    pub(super) async fn head_blob(&self, repo: &RepoName, digest: &Digest, ask: &Ask) -> Answer {
+        let size = self.registry.stat_blob(repo, digest).await?;
+        if let Some(unchanged) = unchanged(digest, ask) {
+            return Ok(unchanged);
+        }
+        let answer = blob_content(StatusCode::OK, digest).header(header::CONTENT_LENGTH, size);
+        Ok(answer.body(Body::empty()).expect("every header is made here"))
+    }
+
+    pub(super) async fn get_blob(&self, repo: &RepoName, digest: &Digest, ask: &Ask) -> Answer {
+        let blob = self.registry.open_blob(repo, digest).await?;
+        if let Some(unchanged) = unchanged(digest, ask) {
+            return Ok(unchanged);
+        }
+        let size = blob.size();
+        match requested(digest, ask, size) {
+            Resolution::Full => {
+                let answer = blob_content(StatusCode::OK, digest);
+                let body = part_body(&blob, 0, size).await?;
+                Ok(answer
+                    .header(header::CONTENT_LENGTH, size)
+                    .body(body)
+                    .expect("every header is made here"))
+            }
+            Resolution::Single(range) => {
+                let answer = blob_content(StatusCode::PARTIAL_CONTENT, digest)
+                    .header(header::CONTENT_RANGE, headers::ascii(range.content_range(size)));
+                let body = part_body(&blob, range.start(), range.end() + 1).await?;
+                Ok(answer
+                    .header(header::CONTENT_LENGTH, range.len())
+                    .body(body)
+                    .expect("every header is made here"))
+            }
+            Resolution::Multi(ranges) => self.get_ranges(digest, blob, ranges).await,
+            Resolution::Unsatisfiable => Err(ErrorCode::RangeInvalid
+                .error(format_args!("none of the asked range lies within the {size} bytes"))
+                .with_detail(json!({"size": size}))),
+        }
+    }
+
+    async fn get_ranges(&self, digest: &Digest, blob: FoundBlob, ranges: Vec<ByteRange>) -> Answer {
+        let mut boundary = [0; 16];
+        self.io.entropy.fill(&mut boundary);
+        let boundary = range::Boundary::from_bytes(boundary);
+        let parts = range::Multipart::new(boundary, OCTET_STREAM, blob.size(), ranges);
+        let answer = content(StatusCode::PARTIAL_CONTENT, digest)
+            .header(header::CONTENT_TYPE, headers::ascii(parts.content_type()))
+            .header(header::CONTENT_LENGTH, parts.content_length());
+        let body = multipart::body(blob, parts);
+        Ok(answer.body(body).expect("every header is made here"))
+    }
+
+    pub(super) async fn delete_blob(&self, repo: &RepoName, digest: &Digest) -> Answer {
+        self.registry.delete_blob(repo, digest).await?;
+        Ok(accepted())
+    }
+}
+
+const OCTET_STREAM: &str = "application/octet-stream";
+
+fn blob_content(status: StatusCode, digest: &Digest) -> http::response::Builder {
+    content(status, digest)
+        .header(header::CONTENT_TYPE, headers::OCTET_STREAM)
+        .header(header::ACCEPT_RANGES, headers::BYTES)
+}
+
+pub(super) fn accepted() -> Response<Body> {
+    Response::builder()
+        .status(StatusCode::ACCEPTED)
+        .header(header::CONTENT_LENGTH, 0)
+        .body(Body::empty())
+        .expect("a number is a valid header")
+}
+
+/// `If-None-Match`: 304 when the client has the content already. A header that cannot be read is
+/// as if it were not there.
+pub(super) fn unchanged(digest: &Digest, ask: &Ask) -> Option<Response<Body>> {
+    if !ask.parts.headers.contains_key(header::IF_NONE_MATCH) {
+        return None;
+    }
+    let lines = ask.header_lines(header::IF_NONE_MATCH);
+    let asked = EntityTags::parse(lines).ok().flatten()?;
+    if asked.if_none_match(Some(&EntityTag::of(digest))) {
+        return None;
+    }
+    let answer = content(StatusCode::NOT_MODIFIED, digest).body(Body::empty());
+    Some(answer.expect("every header is made here"))
+}
+
+/// The bytes that are asked for. Several `Range` lines count as none.
+fn requested(digest: &Digest, ask: &Ask, size: u64) -> Resolution {
+    let mut lines = ask.parts.headers.get_all(header::RANGE).into_iter();
+    let (Some(line), None) = (lines.next(), lines.next()) else { return Resolution::Full };
+    let current = || EntityTag::of(digest);
+    let holds = |line: &str| etag::if_range(line, &current());
+    if ask.header(header::IF_RANGE).is_some_and(|line| !holds(line)) {
+        return Resolution::Full;
+    }
+    line.to_str().map_or(Resolution::Full, |line| range::parse(line).resolve(size))
+}
+
+/// The bytes `[start, end)` of a blob as a body.
+async fn part_body(blob: &FoundBlob, start: u64, end: u64) -> Result<Body, RegistryError> {
+    match blob {
+        FoundBlob::Whole(bytes) => Ok(Body::from(bytes.slice(start as usize..end as usize))),
+        FoundBlob::Opened(blob) => Ok(Body::new(BlobBody::begin(blob.stream(start, end)).await?)),
+    }
+}

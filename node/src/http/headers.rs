@@ -1,0 +1,58 @@
+//! Header values that answers share.
+
+use atoll_core::Digest;
+use http::{HeaderName, HeaderValue, Response, header, response};
+
+/// The digest of what is answered.
+pub const DOCKER_CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
+/// Says that this is a registry of API version 2; old docker insists on it.
+pub const DOCKER_API_VERSION: HeaderName =
+    HeaderName::from_static("docker-distribution-api-version");
+/// The upload session; docker reads it.
+pub const DOCKER_UPLOAD_UUID: HeaderName = HeaderName::from_static("docker-upload-uuid");
+/// The subject of a manifest just pushed.
+pub const OCI_SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
+/// A tag that a manifest was pushed with.
+pub const OCI_TAG: HeaderName = HeaderName::from_static("oci-tag");
+/// The filters that a referrers listing obeyed.
+pub const OCI_FILTERS_APPLIED: HeaderName = HeaderName::from_static("oci-filters-applied");
+/// Ties an answer to the log.
+pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Content that is named by its digest never changes.
+pub const IMMUTABLE: HeaderValue = HeaderValue::from_static("max-age=31536000");
+/// JSON, as the spec wants error bodies and listings.
+pub const JSON: HeaderValue = HeaderValue::from_static("application/json");
+/// The media type of blobs: their own is written in the manifest, not here.
+pub const OCTET_STREAM: HeaderValue = HeaderValue::from_static("application/octet-stream");
+
+/// `Docker-Content-Digest` of a digest.
+pub fn digest_value(digest: &Digest) -> HeaderValue {
+    ascii(digest.to_string())
+}
+
+/// The entity tag of content named by its digest: the digest, a strong validator.
+pub fn etag_value(digest: &Digest) -> HeaderValue {
+    ascii(format!("\"{digest}\""))
+}
+
+/// A header value out of text that this node made and that is plain ASCII.
+pub fn ascii(text: String) -> HeaderValue {
+    HeaderValue::from_maybe_shared(bytes::Bytes::from(text))
+        .expect("digests, names, tags and numbers are printable ASCII")
+}
+
+/// Starts an answer about content that is named by `digest`.
+pub fn content(status: http::StatusCode, digest: &Digest) -> response::Builder {
+    Response::builder()
+        .status(status)
+        .header(DOCKER_CONTENT_DIGEST, digest_value(digest))
+        .header(header::ETAG, etag_value(digest))
+        .header(header::CACHE_CONTROL, IMMUTABLE)
+}
+
+/// The unit of ranges.
+pub const BYTES: HeaderValue = HeaderValue::from_static("bytes");
+
+/// Content that is named by a tag may change at any time.
+pub const NO_CACHE: HeaderValue = HeaderValue::from_static("no-cache");

@@ -1,0 +1,137 @@
+//! Blobs: look, read, mount, delete.
+
+use atoll_core::{
+    Digest, RepoName,
+    metadata::{Command, query},
+};
+use bytes::Bytes;
+use serde_json::json;
+
+use super::{ErrorCode, Registry, RegistryError};
+use crate::tiers::OpenedBlob;
+
+/// A blob to be read.
+#[derive(Debug)]
+pub enum FoundBlob {
+    /// All of it, from memory.
+    Whole(Bytes),
+    /// Piece by piece.
+    Opened(OpenedBlob),
+}
+
+impl FoundBlob {
+    /// Length in bytes.
+    pub fn size(&self) -> u64 {
+        match self {
+            FoundBlob::Whole(bytes) => bytes.len() as u64,
+            FoundBlob::Opened(blob) => blob.size(),
+        }
+    }
+}
+
+fn blob_unknown(repo: &RepoName, digest: &Digest) -> RegistryError {
+    ErrorCode::BlobUnknown
+        .error(format_args!("repository `{repo}` has no blob `{digest}`"))
+        .with_detail(json!({"repository": repo, "digest": digest}))
+}
+
+impl Registry {
+    /// The size of a blob that is visible in the repository.
+    async fn visible_size(&self, repo: &RepoName, digest: &Digest) -> Result<u64, RegistryError> {
+        let link = self.find(repo, |kv| Ok(query::link(kv, repo, digest)?)).await?;
+        link.map(|link| link.size).ok_or_else(|| blob_unknown(repo, digest))
+    }
+
+    /// The size of a blob that can be pulled. A blob whose bytes are damaged or gone is an error,
+    /// not a size: a client that believed it would not push the bytes again.
+    ///
+    /// # Errors
+    /// `BLOB_UNKNOWN`, or the store cannot read it.
+    pub async fn stat_blob(&self, repo: &RepoName, digest: &Digest) -> Result<u64, RegistryError> {
+        let size = self.visible_size(repo, digest).await?;
+        if self.tiers.holds(digest) {
+            return Ok(size);
+        }
+        match self.tiers.store().stat(digest).await? {
+            Some(info) => Ok(info.size),
+            None => Err(lost(digest)),
+        }
+    }
+
+    /// Opens a blob for reading.
+    ///
+    /// # Errors
+    /// As [`Registry::stat_blob`].
+    pub async fn open_blob(
+        &self,
+        repo: &RepoName,
+        digest: &Digest,
+    ) -> Result<FoundBlob, RegistryError> {
+        let size = self.visible_size(repo, digest).await?;
+        if self.tiers.keeps(size) {
+            let bytes = self.tiers.read_small(digest, size).await?;
+            return bytes.map(FoundBlob::Whole).ok_or_else(|| lost(digest));
+        }
+        let opened = self.tiers.open(digest).await?;
+        opened.map(FoundBlob::Opened).ok_or_else(|| lost(digest))
+    }
+
+    /// Makes a blob that the caller may read somewhere visible in `repo` too. `false` when there is
+    /// no such blob for this caller; why is not told.
+    ///
+    /// # Errors
+    /// The metadata is out of reach.
+    pub async fn mount_blob(
+        &self,
+        repo: &RepoName,
+        digest: &Digest,
+        from: Option<&RepoName>,
+    ) -> Result<bool, RegistryError> {
+        let Some(size) = self.mountable_size(digest, from).await? else { return Ok(false) };
+        if !matches!(self.tiers.store().stat(digest).await, Ok(Some(_))) {
+            return Ok(false);
+        }
+        let link = Command::LinkBlob { repo: repo.clone(), digest: *digest, size };
+        self.submit(link).await?;
+        Ok(true)
+    }
+
+    async fn mountable_size(
+        &self,
+        digest: &Digest,
+        from: Option<&RepoName>,
+    ) -> Result<Option<u64>, RegistryError> {
+        if let Some(from) = from {
+            if !self.policy.may_read(from) {
+                return Ok(None);
+            }
+            let link = self.find(from, |kv| Ok(query::link(kv, from, digest)?)).await?;
+            return Ok(link.map(|link| link.size));
+        }
+        if !self.policy.may_read_all() {
+            return Ok(None);
+        }
+        for snapshot in self.metadata.snapshots()? {
+            if let Some(link) = query::linked_anywhere(&snapshot, digest)? {
+                return Ok(Some(link.size));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Removes a blob from the repository. Other repositories keep it.
+    ///
+    /// # Errors
+    /// `BLOB_UNKNOWN`, `NAME_UNKNOWN`, or deleting is switched off.
+    pub async fn delete_blob(&self, repo: &RepoName, digest: &Digest) -> Result<(), RegistryError> {
+        self.require_deletes()?;
+        self.submit(Command::UnlinkBlob { repo: repo.clone(), digest: *digest }).await
+    }
+}
+
+/// The repository has the blob, the store does not: an acknowledged blob is out of reach, which is
+/// never a 404.
+fn lost(digest: &Digest) -> RegistryError {
+    let message = format_args!("blob `{digest}` is known but cannot be read here; push it again");
+    RegistryError::unavailable(message, anyhow::anyhow!("the store has no copy of {digest}"))
+}

@@ -1,0 +1,191 @@
+//! Manifests: push, pull, delete; by digest and by tag.
+
+use atoll_core::{
+    Algorithm, Digest, Reference, RepoName, Tag,
+    manifest::{self, Manifest},
+    metadata::{Command, Precondition, PutManifest, query, record::ManifestRecord},
+};
+use bytes::Bytes;
+use serde_json::json;
+
+use super::{ErrorCode, Registry, RegistryError};
+use crate::metadata::Snapshot;
+
+/// A manifest that was found.
+#[derive(Clone, Debug)]
+pub struct FoundManifest {
+    /// The digest it was pushed with.
+    pub digest: Digest,
+    /// What is recorded of it.
+    pub record: ManifestRecord,
+}
+
+/// A push that was done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PushedManifest {
+    /// The digest of the manifest.
+    pub digest: Digest,
+    /// The subject it refers to, which the answer must name.
+    pub subject: Option<Digest>,
+    /// The tags that point to it now because of this push.
+    pub tags: Vec<Tag>,
+}
+
+/// What a client demands of a tag before it is changed.
+pub type TagCondition = Precondition;
+
+fn manifest_unknown(repo: &RepoName, reference: &Reference) -> RegistryError {
+    ErrorCode::ManifestUnknown
+        .error(format_args!("repository `{repo}` has no manifest `{reference}`"))
+        .with_detail(json!({"repository": repo, "reference": reference.to_string()}))
+}
+
+impl Registry {
+    /// Finds a manifest. A tag is read at a state as fresh as any acknowledged write (P2).
+    ///
+    /// # Errors
+    /// `MANIFEST_UNKNOWN`, or the metadata is out of reach.
+    pub async fn find_manifest(
+        &self,
+        repo: &RepoName,
+        reference: &Reference,
+    ) -> Result<FoundManifest, RegistryError> {
+        let found = match reference {
+            Reference::Digest(digest) => {
+                let ask = |kv: &Snapshot| Ok(query::manifest(kv, repo, digest)?);
+                self.find(repo, ask).await?.map(|record| FoundManifest { digest: *digest, record })
+            }
+            Reference::Tag(tag) => {
+                let snapshot = self.metadata.linearizable(repo).await?;
+                match query::tag(&snapshot, repo, tag)? {
+                    None => None,
+                    Some(at) => query::manifest(&snapshot, repo, &at.digest)?
+                        .map(|record| FoundManifest { digest: at.digest, record }),
+                }
+            }
+        };
+        found.ok_or_else(|| manifest_unknown(repo, reference))
+    }
+
+    /// The exact bytes of a manifest.
+    ///
+    /// # Errors
+    /// They cannot be read here.
+    pub async fn read_manifest(&self, found: &FoundManifest) -> Result<Bytes, RegistryError> {
+        let read = self.tiers.read_small(&found.digest, found.record.size).await?;
+        read.ok_or_else(|| {
+            let message = "the manifest is known but cannot be read here; push it again";
+            let cause = anyhow::anyhow!("the store has no copy of manifest {}", found.digest);
+            RegistryError::unavailable(message, cause)
+        })
+    }
+
+    /// Pushes a manifest by tag or by digest, with more tags if there are any.
+    ///
+    /// # Errors
+    /// The manifest is not one, does not hash to the digest asked for, refers to blobs that the
+    /// repository lacks, or a tag may not move; or the disk or the metadata failed.
+    pub async fn push_manifest(
+        &self,
+        repo: &RepoName,
+        reference: &Reference,
+        mut tags: Vec<Tag>,
+        content_type: Option<&str>,
+        body: Bytes,
+        condition: TagCondition,
+    ) -> Result<PushedManifest, RegistryError> {
+        if let Reference::Tag(tag) = reference {
+            tags.insert(0, tag.clone());
+        }
+        tags.sort();
+        tags.dedup();
+        if tags.len() > self.settings.tags_per_push_max {
+            return Err(self.too_many_tags(tags.len()));
+        }
+        let manifest = manifest::parse(content_type, &body)?;
+        let digest = named_digest(reference, &body)?;
+        let size = body.len() as u64;
+        self.tiers.store().put(&digest, body.clone()).await?;
+        let subject = manifest.subject;
+        let put = self.put_command(repo, digest, size, manifest, tags.clone(), condition);
+        self.submit(Command::PutManifest(put)).await?;
+        self.tiers.insert(&digest, body).await;
+        Ok(PushedManifest { digest, subject, tags })
+    }
+
+    fn put_command(
+        &self,
+        repo: &RepoName,
+        digest: Digest,
+        size: u64,
+        manifest: Manifest,
+        tags: Vec<Tag>,
+        precondition: Precondition,
+    ) -> PutManifest {
+        let (mut blobs, mut foreign_blobs) = (manifest.blobs, manifest.foreign_blobs);
+        if self.settings.sparse_manifests {
+            foreign_blobs.append(&mut blobs);
+            foreign_blobs.sort();
+            foreign_blobs.dedup();
+        }
+        PutManifest {
+            repo: repo.clone(),
+            digest,
+            media_type: manifest.media_type,
+            size,
+            blobs,
+            foreign_blobs,
+            children: manifest.children,
+            subject: manifest.subject,
+            artifact_type: manifest.artifact_type,
+            annotations: manifest.annotations,
+            tags,
+            precondition,
+            protected: self.protection(repo),
+        }
+    }
+
+    fn too_many_tags(&self, found: usize) -> RegistryError {
+        let max = self.settings.tags_per_push_max;
+        ErrorCode::ManifestInvalid
+            .error(format_args!("{found} tags in one push, at most {max} are allowed"))
+            .with_status(http::StatusCode::URI_TOO_LONG)
+    }
+
+    /// Deletes a manifest with every tag that points to it, or one tag.
+    ///
+    /// # Errors
+    /// `MANIFEST_UNKNOWN`, `NAME_UNKNOWN`, a protected tag, or deleting is switched off.
+    pub async fn delete_manifest(
+        &self,
+        repo: &RepoName,
+        reference: &Reference,
+        condition: TagCondition,
+    ) -> Result<(), RegistryError> {
+        self.require_deletes()?;
+        let (repo, protected) = (repo.clone(), self.protection(repo));
+        self.submit(match reference {
+            Reference::Digest(digest) => {
+                Command::DeleteManifest { repo, digest: *digest, protected }
+            }
+            Reference::Tag(tag) => {
+                Command::DeleteTag { repo, tag: tag.clone(), precondition: condition, protected }
+            }
+        })
+        .await
+    }
+}
+
+/// The digest to store the manifest under: the one it is pushed by, if the body hashes to it.
+fn named_digest(reference: &Reference, body: &[u8]) -> Result<Digest, RegistryError> {
+    let Reference::Digest(asked) = reference else {
+        return Ok(Digest::of(Algorithm::Sha256, body));
+    };
+    let computed = Digest::of(asked.algorithm(), body);
+    if computed == *asked {
+        return Ok(computed);
+    }
+    Err(ErrorCode::DigestInvalid
+        .error(format_args!("the manifest was pushed as `{asked}` but its bytes are `{computed}`"))
+        .with_detail(json!({"expected": asked, "computed": computed})))
+}

@@ -1,0 +1,97 @@
+//! The name and meaning of every metric, on one screen.
+//!
+//! Names of counters stand here without the `_total` that the exposition adds.
+
+/// A family of metrics.
+#[derive(Clone, Copy, Debug)]
+pub struct Family {
+    /// Its name.
+    pub name: &'static str,
+    /// What it counts, without a full stop, as dashboards show it.
+    pub help: &'static str,
+    /// How it may change.
+    pub kind: Kind,
+}
+
+/// How a metric may change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// It only grows, from 0 at the start of the process.
+    Counter,
+    /// It goes up and down.
+    Gauge,
+    /// Counts of values by size.
+    Histogram,
+}
+
+macro_rules! families {
+    ($($family:ident: $kind:ident $name:literal $help:literal;)+) => {
+        $(
+            #[doc = $help]
+            pub const $family: Family = Family { name: $name, help: $help, kind: Kind::$kind };
+        )+
+
+        /// Every family there is.
+        pub const ALL: &[Family] = &[$($family,)+];
+    };
+}
+
+families! {
+    BUILD: Gauge "atoll_build" "Always 1, with version and commit of the binary";
+
+    HTTP_REQUESTS: Counter "atoll_http_requests" "Requests answered";
+    HTTP_REQUEST_SECONDS: Histogram "atoll_http_request_seconds" "Time from the header of a request to the end of its response";
+    HTTP_CONNECTIONS: Gauge "atoll_http_connections" "Open connections of clients";
+    HTTP_CONNECTIONS_ACCEPTED: Counter "atoll_http_connections_accepted" "Connections of clients accepted";
+    HTTP_CONNECTIONS_CUT: Counter "atoll_http_connections_cut" "Connections of clients that the node ended";
+    HTTP_ACCEPT_ERRORS: Counter "atoll_http_accept_errors" "Connections the system failed to hand over, mostly for want of file descriptors";
+    BYTES_SENT: Counter "atoll_bytes_sent" "Bytes of bodies sent to clients";
+    BYTES_RECEIVED: Counter "atoll_bytes_received" "Bytes of bodies received from clients";
+
+    CACHE_HITS: Counter "atoll_cache_hits" "Blob reads served from memory";
+    CACHE_MISSES: Counter "atoll_cache_misses" "Blob reads that were not in memory";
+    CACHE_UNSHARED_READS: Counter "atoll_cache_unshared_reads" "Pieces of large blobs read past the cache, because it was full or little was asked for";
+    CACHE_BYTES: Gauge "atoll_cache_bytes" "Bytes of blobs in memory";
+    CACHE_ENTRIES: Gauge "atoll_cache_entries" "Blobs in memory";
+
+    UPLOAD_SESSIONS: Gauge "atoll_upload_sessions" "Open upload sessions";
+    UPLOAD_BYTES: Gauge "atoll_upload_bytes" "Bytes in open upload sessions";
+    UPLOADS_REAPED: Counter "atoll_uploads_reaped" "Upload sessions removed because they rested too long";
+    BLOB_COMMITS: Counter "atoll_blob_commits" "Blobs made durable";
+    BLOB_COMMIT_BYTES: Counter "atoll_blob_commit_bytes" "Bytes of blobs made durable";
+    CORRUPT_BLOCKS: Counter "atoll_corrupt_blocks" "Blocks whose checksum was wrong when they were read";
+    BLOBS_QUARANTINED: Gauge "atoll_blobs_quarantined" "Damaged copies set aside";
+    BLOBS_HEALED: Counter "atoll_blobs_healed" "Damaged copies replaced by a new push";
+    DISK_TOTAL_BYTES: Gauge "atoll_disk_total_bytes" "Size of the device of the data folder";
+    DISK_AVAILABLE_BYTES: Gauge "atoll_disk_available_bytes" "Bytes that may still be written to it";
+
+    METADATA_BATCHES: Counter "atoll_metadata_batches" "Entries proposed to the metadata log";
+    METADATA_COMMANDS: Counter "atoll_metadata_commands" "Commands in them";
+    METADATA_STOPPED: Gauge "atoll_metadata_stopped" "Metadata groups of this node that stopped for good after a disk failed";
+    RAFT_APPLIED_INDEX: Gauge "atoll_raft_applied_index" "Last applied entry of the metadata log";
+    RAFT_LOG_INDEX: Gauge "atoll_raft_log_index" "Last durable entry of the metadata log";
+    RAFT_TERM: Gauge "atoll_raft_term" "Raft term";
+
+    PROCESS_CPU_SECONDS: Counter "process_cpu_seconds" "Processor time used, user and system";
+    PROCESS_RESIDENT_BYTES: Gauge "process_resident_memory_bytes" "Resident memory";
+    PROCESS_OPEN_FDS: Gauge "process_open_fds" "Open file descriptors";
+    PROCESS_MAX_FDS: Gauge "process_max_fds" "Most file descriptors allowed";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_follow_the_conventions_of_prometheus() {
+        let mut names: Vec<_> = ALL.iter().map(|family| family.name).collect();
+        for family in ALL {
+            let name = family.name;
+            assert!(name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'), "{name}");
+            assert!(!name.ends_with("_total"), "{name}: the exposition adds that");
+        }
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), ALL.len(), "a name is used twice");
+    }
+}

@@ -1,0 +1,275 @@
+//! The simulated sides of the seams under madsim: the suites that the real sides pass, and what
+//! only a simulation can do to a network.
+#![cfg(madsim)]
+#![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+use std::{
+    future::Future,
+    io,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use atoll_node::io::{
+    Clock, Entropy, Io,
+    clock::{RealClock, SimClock},
+    conformance::{self, net::Connected},
+    disk::sim::{Faults, SimDisk},
+    entropy::{OsEntropy, SimEntropy},
+    net::{self, BACKLOG, Stream, partition},
+};
+use madsim::{
+    runtime::{Handle, NodeHandle, Runtime},
+    task::NodeId,
+};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Runs one simulation of its own.
+fn simulate<F: Future<Output = ()>>(seed: u64, scenario: impl FnOnce() -> F) {
+    let runtime = Runtime::with_seed_and_config(seed, madsim::Config::default());
+    runtime.block_on(async { scenario().await });
+}
+
+/// A node that the partition table knows.
+fn node(number: u8) -> NodeHandle {
+    let addr = addr(number);
+    let node = Handle::current().create_node().name(format!("n{number}")).ip(addr.ip()).build();
+    partition::register(addr.ip(), node.id());
+    node
+}
+
+fn addr(number: u8) -> SocketAddr {
+    SocketAddr::from(([10, 0, 0, number], 5000))
+}
+
+/// Two nodes and a connection from the first to the second whenever one is wanted.
+struct Two {
+    client: NodeHandle,
+    server: NodeHandle,
+    accepted: Arc<tokio::sync::Mutex<tokio::sync::mpsc::UnboundedReceiver<Stream>>>,
+}
+
+impl Two {
+    async fn start() -> Two {
+        let (client, server) = (node(1), node(2));
+        let (sender, accepted) = tokio::sync::mpsc::unbounded_channel();
+        let (ready, listening) = tokio::sync::oneshot::channel();
+        server.spawn(async move {
+            let listener = net::listen(addr(2), BACKLOG).await.unwrap();
+            let _ = ready.send(());
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                let _ = sender.send(stream);
+            }
+        });
+        listening.await.unwrap();
+        Two { client, server, accepted: Arc::new(tokio::sync::Mutex::new(accepted)) }
+    }
+
+    fn connect(&self) -> Connected {
+        let connecting = self.client.spawn(net::connect(addr(2), PATIENCE));
+        let accepted = Arc::clone(&self.accepted);
+        Box::pin(async move {
+            let client = connecting.await.unwrap().unwrap();
+            let server = accepted.lock().await.recv().await.unwrap();
+            (client, server)
+        })
+    }
+
+    fn ids(&self) -> (NodeId, NodeId) {
+        (self.client.id(), self.server.id())
+    }
+}
+
+#[test]
+fn the_network_conforms() {
+    for seed in 0..5 {
+        simulate(seed, || async move {
+            let two = Two::start().await;
+            conformance::net::suite(&|| two.connect(), addr(9), seed).await;
+        });
+    }
+}
+
+/// Short reads and writes, slow sends.
+#[test]
+fn the_network_conforms_under_buggify() {
+    simulate(7, || async {
+        let two = Two::start().await;
+        madsim::buggify::enable();
+        conformance::net::suite(&|| two.connect(), addr(9), 7).await;
+        madsim::buggify::disable();
+    });
+}
+
+#[test]
+fn the_network_conforms_under_loss_and_latency() {
+    simulate(11, || async {
+        madsim::net::NetSim::current().update_config(|config| {
+            config.packet_loss_rate = 0.05;
+            config.send_latency = Duration::from_millis(1)..Duration::from_millis(20);
+        });
+        let two = Two::start().await;
+        conformance::net::suite(&|| two.connect(), addr(9), 11).await;
+    });
+}
+
+#[test]
+fn the_clocks_conform() {
+    simulate(1, || async {
+        conformance::clock::suite(&RealClock::new()).await;
+        conformance::clock::suite(&SimClock::with_offset(5_000)).await;
+        let clocks = [SimClock::new(), SimClock::new()];
+        clocks[0].set_drift(50_000);
+        tokio::time::sleep(Duration::from_secs(100)).await;
+        let apart = clocks[0].monotonic() - clocks[1].monotonic();
+        assert_eq!(apart.as_millis() / 100, 50, "5 % of 100 s: {apart:?}");
+    });
+}
+
+#[test]
+fn the_entropies_conform_and_repeat() {
+    let draw = || {
+        let mut id = [0; 16];
+        simulate(1, || async {
+            conformance::entropy::suite(&SimEntropy::new(1));
+            conformance::entropy::suite(&OsEntropy);
+            OsEntropy.fill(&mut id);
+        });
+        id
+    };
+    assert_eq!(draw(), draw(), "the simulator answers for the operating system");
+}
+
+#[test]
+fn the_disk_conforms_and_takes_simulated_time() {
+    simulate(1, || async {
+        let device = SimDisk::new(1, Faults::default());
+        conformance::disk::suite(&device.mount());
+        let latency = Duration::from_millis(10);
+        device.set_faults(|faults| faults.latency = latency..=latency);
+        let io = Io {
+            clock: Arc::new(SimClock::new()),
+            disk: device.mount(),
+            entropy: Arc::new(SimEntropy::new(1)),
+        };
+        let start = Instant::now();
+        io.disk_op(|disk| {
+            let file = disk.create_new("slow".as_ref()).unwrap();
+            file.write_at(b"bytes", 0).unwrap();
+            file.sync().unwrap();
+        })
+        .await;
+        let took = start.elapsed();
+        assert!(took >= 3 * latency && took < 4 * latency, "three calls took {took:?}");
+    });
+}
+
+/// A connection over a cut link is not refused, it stays unanswered; one that stood waits and then
+/// goes on where it was.
+#[test]
+fn a_cut_link_is_silent_and_heals() {
+    simulate(3, || async {
+        let two = Two::start().await;
+        let (client_id, server_id) = two.ids();
+        let (mut client, mut server) = two.connect().await;
+        for (from, to) in [(client_id, server_id), (server_id, client_id)] {
+            partition::cut(from, to);
+            let start = Instant::now();
+            let attempt = two.client.spawn(net::connect(addr(2), PATIENCE)).await.unwrap();
+            assert_eq!(attempt.unwrap_err().kind(), io::ErrorKind::TimedOut);
+            assert!(start.elapsed() >= PATIENCE);
+            partition::heal_all();
+        }
+        partition::cut_both(client_id, server_id);
+        client.write_all(b"through").await.unwrap();
+        let mut received = [0; 7];
+        let early = tokio::time::timeout(PATIENCE, server.read_exact(&mut received)).await;
+        early.expect_err("nothing passes a cut link");
+        partition::heal_both(client_id, server_id);
+        tokio::time::timeout(2 * PATIENCE, server.read_exact(&mut received))
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!(&received, b"through");
+        two.connect().await;
+    });
+}
+
+/// The end of a peer does not outrun a cut link.
+#[test]
+fn a_dropped_stream_is_not_heard_through_a_cut_link() {
+    simulate(4, || async {
+        let two = Two::start().await;
+        let (client_id, server_id) = two.ids();
+        let (mut client, server) = two.connect().await;
+        partition::cut_both(client_id, server_id);
+        drop(server);
+        tokio::time::timeout(PATIENCE, client.read(&mut [0])).await.expect_err("silence");
+        partition::heal_all();
+        let end = tokio::time::timeout(2 * PATIENCE, client.read(&mut [0])).await;
+        assert_eq!(end.unwrap().unwrap(), 0);
+    });
+}
+
+/// The server's task holds the stream, so that it dies with its node.
+async fn served(two: &Two) -> Stream {
+    let (client, mut server) = two.connect().await;
+    two.server.spawn(async move {
+        server.write_all(b"last words").await.unwrap();
+        std::future::pending::<()>().await;
+    });
+    client
+}
+
+#[test]
+fn a_killed_process_closes_its_connections_behind_its_last_words() {
+    simulate(5, || async {
+        let two = Two::start().await;
+        let mut client = served(&two).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        Handle::current().kill(two.server.id());
+        let mut heard = Vec::new();
+        tokio::time::timeout(PATIENCE, client.read_to_end(&mut heard)).await.unwrap().unwrap();
+        assert_eq!(heard, b"last words");
+        let attempt = two.client.spawn(net::connect(addr(2), PATIENCE)).await.unwrap();
+        assert_eq!(attempt.unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
+    });
+}
+
+#[test]
+fn a_machine_without_power_says_nothing_and_resets_when_it_is_back() {
+    simulate(6, || async {
+        let two = Two::start().await;
+        let server_id = two.server.id();
+        let mut client = served(&two).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        partition::power_off(server_id);
+        Handle::current().kill(server_id);
+        client.read_exact(&mut [0; 10]).await.unwrap();
+        tokio::time::timeout(PATIENCE, client.read(&mut [0])).await.expect_err("silence");
+        client.write_all(b"anybody there?").await.unwrap();
+        let attempt = two.client.spawn(net::connect(addr(2), PATIENCE)).await.unwrap();
+        assert_eq!(attempt.unwrap_err().kind(), io::ErrorKind::TimedOut);
+
+        partition::power_on(server_id);
+        let end = tokio::time::timeout(2 * PATIENCE, client.read(&mut [0])).await.unwrap();
+        assert_eq!(end.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
+        let error = client.write_all(b"x").await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
+    });
+}
+
+/// One seed twice gives one trace: madsim compares every random draw and its time.
+#[test]
+fn a_seed_repeats_itself() {
+    Runtime::check_determinism(42, madsim::Config::default(), || async {
+        let two = Two::start().await;
+        madsim::buggify::enable();
+        conformance::net::suite(&|| two.connect(), addr(9), 42).await;
+        madsim::buggify::disable();
+    });
+}
