@@ -93,6 +93,7 @@ struct Inner {
     clock: Arc<dyn Clock>,
     cluster_id: String,
     submit_deadline: Duration,
+    read_deadline: Duration,
     /// Who asks, in [`RequestId`]s: drawn anew at every start.
     client: u128,
     sequence: AtomicU64,
@@ -131,6 +132,7 @@ impl Metadata {
                 clock: io.clock,
                 cluster_id: settings.cluster_id,
                 submit_deadline: settings.submit_deadline,
+                read_deadline: settings.read_deadline,
                 client,
                 sequence: AtomicU64::new(0),
                 stop,
@@ -190,7 +192,10 @@ impl Metadata {
     pub async fn linearizable(&self, repo: &RepoName) -> Result<Snapshot, ReadError> {
         let group = self.group(repo);
         let began = self.inner.clock.monotonic();
-        match group.fresh().await {
+        // A round may have been under way already, and each takes up to the deadline.
+        let fresh = tokio::time::timeout(self.inner.read_deadline, group.fresh());
+        let late = || NotFresh::Unavailable("the round before did not end in time".to_owned());
+        match fresh.await.unwrap_or_else(|_| Err(late())) {
             Ok(()) => group.snapshot(),
             Err(NotFresh::Stopped(reason)) => Err(GroupStopped { group: group.id, reason }.into()),
             Err(NotFresh::Unavailable(reason)) => {
