@@ -1,6 +1,8 @@
 //! The power goes at every operation of the disk. Whatever was acknowledged is there afterwards, and
 //! whatever was not is there whole or not at all (promises P1 and P4).
 
+#![allow(clippy::unwrap_used, reason = "a test panics when something is wrong")]
+
 mod metadata_common;
 
 use std::sync::Arc;
@@ -46,7 +48,7 @@ fn present(view: &Snapshot, i: usize) -> bool {
     let manifest = query::manifest(view, &repo("a"), &digest(&format!("manifest {i}"))).unwrap();
     let expected = digest(&format!("manifest {i}"));
     let tags = ["a", "b"].map(|side| tag_in(view, "a", &format!("t{i}-{side}")));
-    let parts = [manifest.is_some(), tags[0] == Some(expected.clone()), tags[1] == Some(expected)];
+    let parts = [manifest.is_some(), tags[0] == Some(expected), tags[1] == Some(expected)];
     assert!(parts == [true; 3] || parts == [false; 3], "push {i} is half there: {parts:?}");
     parts[0]
 }

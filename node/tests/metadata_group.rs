@@ -1,5 +1,11 @@
 //! One node's metadata on a real disk: submits, reads, group commit, restarts, snapshots, many groups.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test panics when something is wrong; it looks at real time and files"
+)]
+
 mod metadata_common;
 
 use std::time::Duration;

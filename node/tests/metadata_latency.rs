@@ -1,6 +1,12 @@
 //! What a submit costs on this machine's disk. Run by hand, it prints and asserts nothing:
 //! `cargo test -p atoll-node --test metadata_latency -- --ignored --nocapture`.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test panics when something is wrong; it looks at real time and files"
+)]
+
 mod metadata_common;
 
 use std::time::{Duration, Instant};

@@ -1,5 +1,7 @@
 //! Three voters on loopback, over real gRPC: replication, a dead leader, a state sent whole.
 
+#![allow(clippy::unwrap_used, reason = "a test panics when something is wrong")]
+
 mod metadata_common;
 
 use std::{

@@ -82,7 +82,7 @@ pub enum SnapshotData {
     /// Nothing: this node's state is durable up to the position, and is its own snapshot.
     Synced,
     /// A view of this node's state, to be sent.
-    Local(Snapshot),
+    Local(Box<Snapshot>),
     /// A state of another node, to be installed.
     Received(ReceivedState),
 }
