@@ -32,19 +32,27 @@ sim:
 
 # Repeat one simulated run.
 sim-repro SCENARIO SEED:
-    cargo sim run {{SCENARIO}} {{SEED}}
+    setarch -R cargo sim run {{SCENARIO}} {{SEED}}
 
 # COUNT seeds of one scenario.
 sim-campaign SCENARIO COUNT *ARGS:
     cargo sim campaign {{SCENARIO}} {{COUNT}} {{ARGS}}
 
+# Power cuts at every disk operation of every story; `cargo sim ci` takes a sample of them.
+sim-crash-full:
+    cargo sim crash all
+
+# Planted bugs: each must be caught.
+sim-bite:
+    cargo sim bite
+
 # COUNT seeds, each twice: the traces must be identical.
 sim-meta COUNT="5":
     cargo sim meta {{COUNT}}
 
-# The OCI distribution conformance suite: no failure, no skip.
+# The OCI distribution conformance suite, with its part for sparse images: no failure, no skip.
 conformance:
-    deploy/conformance/run.sh
+    ATOLL__REGISTRY__SPARSE_MANIFESTS=true deploy/conformance/run.sh
 
 # docker, podman, skopeo, crane, oras, helm, regctl, cosign, ctr: push, pull, compare.
 e2e *CLIENTS:
@@ -52,11 +60,11 @@ e2e *CLIENTS:
 
 # What a registry must refuse, and how.
 bad-inputs *ARGS:
-    deploy/bad-inputs/run.py {{ARGS}}
+    python3 deploy/bad-inputs/run.py {{ARGS}}
 
 # kill -9 under load; what was acknowledged must be there.
 durability *ARGS:
-    deploy/durability/kill9.py {{ARGS}}
+    python3 deploy/durability/kill9.py {{ARGS}}
 
 # Side by side with distribution and nginx.
 bench *ARGS:

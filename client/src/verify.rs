@@ -106,7 +106,7 @@ impl Verifier {
         self.verdict = if computed == self.expected {
             Verdict::Right
         } else {
-            Verdict::Wrong(DigestMismatch { expected: self.expected, computed }.into())
+            Verdict::Wrong(Box::new(DigestMismatch { expected: self.expected, computed }).into())
         };
     }
 
@@ -156,9 +156,9 @@ impl<R: Read> Read for VerifiedReader<R> {
 /// The content is not what was asked for.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ContentError {
-    /// Other bytes.
+    /// Other bytes. Boxed, because two digests are large and an error is mostly not there.
     #[error(transparent)]
-    Digest(#[from] DigestMismatch),
+    Digest(#[from] Box<DigestMismatch>),
     /// More bytes.
     #[error(transparent)]
     TooLong(#[from] TooLong),
