@@ -112,8 +112,7 @@ async fn nothing_acknowledged_is_lost_when_writes_tear() {
 async fn concurrent_pushes_are_whole_too() {
     for seed in 0..40 {
         let disk = SimDisk::new(seed, Faults::default());
-        let metadata =
-            Arc::new(Metadata::open(io_on(disk.mount(), 1), settings()).await.unwrap());
+        let metadata = Arc::new(Metadata::open(io_on(disk.mount(), 1), settings()).await.unwrap());
         disk.crash_at(disk.operation_count() + 3 + seed, CrashPoint::Before);
         let pushes = (0..PUSHES).map(|i| {
             let metadata = metadata.clone();

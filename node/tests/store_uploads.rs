@@ -9,9 +9,7 @@ const BLOCK_BYTES: usize = atoll_node::store::BLOCK_BYTES as usize;
 use std::time::Duration;
 
 use atoll_core::{Algorithm, Digest, RepoName, route::UploadId};
-use atoll_node::store::{
-    CommitError, ReadError, Reaper, StoreSettings, UploadError,
-};
+use atoll_node::store::{CommitError, ReadError, Reaper, StoreSettings, UploadError};
 use bytes::Bytes;
 use store_support::{RealStore, content, eventually, push, read_by_blocks, repo, sha256};
 

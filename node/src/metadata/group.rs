@@ -67,13 +67,8 @@ impl Group {
         let state_machine = StateMachine { store: state.clone() };
         let raft = Raft::new(settings.node, config, network, log.clone(), state_machine).await;
         let raft = raft.map_err(|error| not_started(id, error))?;
-        let reads = ReadIndex::start(
-            id,
-            raft.clone(),
-            peers.clone(),
-            settings.read_deadline,
-            stop.clone(),
-        );
+        let reads =
+            ReadIndex::start(id, raft.clone(), peers.clone(), settings.read_deadline, stop.clone());
         let proposer = Proposer::start(id, raft.clone(), stop);
         let receiving = Arc::new(Semaphore::new(1));
         let group = Self { id, raft, proposer, state, receiving, log, reads, peers };

@@ -29,7 +29,7 @@ use super::{
     raft::{Entry, LogId, StorageError, TypeConfig, Vote},
     settings::MetadataSettings,
 };
-use crate::io::{Disk, rt::blocking};
+use crate::io::{Disk, plant::Plant, rt::blocking};
 
 const ENTRIES: TableDefinition<u64, &[u8]> = TableDefinition::new("entries");
 const POSITIONS: TableDefinition<&str, &[u8]> = TableDefinition::new("positions");
@@ -117,6 +117,9 @@ impl LogStore {
     ) -> Result<(), StoreError> {
         let mut txn = self.inner.database.get()?.begin_write()?;
         txn.set_two_phase_commit(true);
+        if Plant::AckBeforeLogSync.is_planted() {
+            txn.set_durability(Durability::None)?;
+        }
         change(&txn)?;
         Ok(txn.commit()?)
     }
