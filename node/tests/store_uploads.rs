@@ -1,5 +1,6 @@
 //! Pushes through upload sessions, on a real folder.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::disallowed_methods, reason = "a test looks at its open files from outside")]
 
 mod store_support;
 

@@ -218,6 +218,28 @@ impl Machine {
         Err(format!("{} did not stop within {within:?}", self.body.name))
     }
 
+    /// Cuts the links between this machine and the one that the caller runs on: (to it, from it).
+    pub fn cut_off_from_here(&self, (to_it, from_it): (bool, bool)) {
+        let here = madsim::plugin::node();
+        if to_it {
+            partition::cut(here, self.id);
+        }
+        if from_it {
+            partition::cut(self.id, here);
+        }
+    }
+
+    /// Heals every link.
+    pub fn heal(&self) {
+        partition::heal_all();
+    }
+
+    /// Lets the time of day jump by so many hours, and the clock drift from now on.
+    pub fn jump_clock(&self, hours: i64, drift_ppm: i64) {
+        self.body.clock.jump_wall(hours * 3_600_000);
+        self.body.clock.set_drift(drift_ppm);
+    }
+
     /// Freezes the process.
     pub fn pause(&self) {
         Handle::current().pause(self.id);

@@ -38,6 +38,9 @@ struct Lines;
 impl<S: Subscriber> Layer<S> for Lines {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let metadata = event.metadata();
+        if *metadata.level() == Level::INFO && !metadata.target().starts_with("atoll") {
+            return;
+        }
         let mut text = Text::default();
         event.record(&mut text);
         let Text { message, fields } = text;

@@ -80,8 +80,10 @@ pub struct Resumable {
     pub location: Option<String>,
     /// All of the blob.
     pub content: Bytes,
-    /// Bytes of the chunks that were acknowledged.
+    /// Bytes of the chunks that were acknowledged: these outlast a crash.
     pub acknowledged: u64,
+    /// Where the next chunk starts.
+    pub position: u64,
     /// Bytes that were sent.
     pub sent: u64,
     /// Was the end asked for, or a cancel?

@@ -25,6 +25,8 @@ mod runner;
 #[cfg(madsim)]
 mod scenarios;
 #[cfg(madsim)]
+mod swarm;
+#[cfg(madsim)]
 mod trace;
 #[cfg(madsim)]
 mod workload;

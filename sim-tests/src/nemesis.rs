@@ -39,11 +39,17 @@ pub enum Fault {
     Slow,
     /// The process is frozen.
     Pause,
+    /// Nothing passes between the users and the node, one way or both.
+    CutLink,
+    /// Packets are lost and late.
+    Lossy,
+    /// The time of day jumps, and the clock runs fast or slow from then on.
+    ClockJump,
 }
 
 impl Fault {
     /// All classes.
-    pub const ALL: [Fault; 10] = [
+    pub const ALL: [Fault; 13] = [
         Fault::Kill,
         Fault::Stop,
         Fault::PowerCut,
@@ -54,7 +60,16 @@ impl Fault {
         Fault::Rot,
         Fault::Slow,
         Fault::Pause,
+        Fault::CutLink,
+        Fault::Lossy,
+        Fault::ClockJump,
     ];
+
+    /// May the node call for help because of it? A process that is killed or cut off has no reason.
+    pub fn explains_errors(self) -> bool {
+        use Fault::{CrashAtOperation, Full, IoErrors, Rot, SyncErrors};
+        matches!(self, CrashAtOperation | Full | IoErrors | Rot | SyncErrors)
+    }
 }
 
 /// The one who does it.
@@ -96,6 +111,17 @@ impl Nemesis {
                 self.machine.pause();
                 self.wait(100..4_000).await;
                 self.machine.resume();
+            }
+            Fault::CutLink => {
+                let directions = *self.draw.pick(&[(true, true), (true, false), (false, true)]);
+                self.machine.cut_off_from_here(directions);
+                self.wait(100..20_000).await;
+                self.machine.heal();
+            }
+            Fault::Lossy => self.lossy().await,
+            Fault::ClockJump => {
+                let (hours, ppm) = (self.draw.within(0..48), self.draw.within(0..100_000));
+                self.machine.jump_clock(hours as i64 - 24, ppm as i64 - 50_000);
             }
         }
         trace::note("nemesis", format_args!("{fault:?} ended"));
@@ -197,6 +223,18 @@ impl Nemesis {
                 format_args!("bit {bit} of byte {offset} of {}", short(&digest)),
             );
         }
+    }
+
+    async fn lossy(&mut self) {
+        let net = madsim::net::NetSim::current();
+        let mut usual = None;
+        net.update_config(|config| {
+            usual = Some(config.clone());
+            config.packet_loss_rate = 0.1;
+            config.send_latency = Duration::from_millis(1)..Duration::from_millis(60);
+        });
+        self.wait(200..4_000).await;
+        net.update_config(|config| *config = usual.unwrap_or_default());
     }
 
     async fn slow(&mut self) {

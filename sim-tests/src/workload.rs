@@ -6,3 +6,4 @@ pub mod push;
 mod remove;
 mod resume;
 pub mod user;
+pub mod walk;

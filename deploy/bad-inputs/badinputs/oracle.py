@@ -27,7 +27,7 @@ GROWTH_BYTES_MAX = 32 << 20
 UUID = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 # Paths inside Atoll's data directory; `node<k>/` is the home of a node of `atolld dev`.
 LAYOUT = re.compile(
-    r"""(node\d+(/data)?/)?(
+    r"""node\d+(/data)?|(node\d+/)?(data/)?(
         dev\.json | atolld\.toml | [a-z0-9_-]+\.log | log | data | lock | LOCK
       | uploads(/UUID(/data)?)? | sessions(/UUID(\.tmp|\.new)?)?
       | blobs(/sha(256|512)(/[0-9a-f]{2}(/([0-9a-f]{64}|[0-9a-f]{128})(/data)?)?)?)?

@@ -4,8 +4,8 @@ import struct
 import time
 
 from . import h2
-from .probes import Context, probe
-from .probes_transport import LATENCY_FLOOR_SECONDS, others_latency
+from .probes import Context, NotPossible, probe
+from .probes_transport import floor, others_latency
 from .steps import Failed
 
 GROWTH_BYTES_MAX = 64 << 20
@@ -27,8 +27,15 @@ def flood(ctx, session, frames):
     session.read(0.2)
 
 
+def open_session(ctx):
+    """A session with a server that speaks HTTP/2."""
+    if h2_get(ctx, b"/v2/") is None:
+        raise NotPossible("no HTTP/2 with prior knowledge on the plain port")
+    return h2.Session(ctx.address)
+
+
 def must_live(ctx):
-    if (latency := others_latency(ctx, 20)) > LATENCY_FLOOR_SECONDS:
+    if (latency := others_latency(ctx, 20)) > floor(ctx):
         raise Failed(f"p99 of others is {latency * 1e3:.1f} ms after it")
     answer = h2_get(ctx, b"/v2/")
     if answer is None:
@@ -60,7 +67,7 @@ def h2_rapid_reset(ctx: Context, streams):
                 for n in range(first, first + BATCH)
             )
 
-    with h2.Session(ctx.address) as session:
+    with open_session(ctx) as session:
         flood(ctx, session, batches())
         if not session.ended():
             raise Failed(f"{streams} streams opened and reset, and no GOAWAY")
@@ -77,7 +84,7 @@ def h2_continuation_flood(ctx: Context, frames):
         for _ in range(0, frames, 10):
             yield h2.frame(h2.CONTINUATION, 0, 1, filler) * 10
 
-    with h2.Session(ctx.address) as session:
+    with open_session(ctx) as session:
         flood(ctx, session, batches())
         if not session.ended():
             raise Failed(f"{frames} CONTINUATION frames, and no GOAWAY")
@@ -94,7 +101,7 @@ def h2_many_streams(ctx: Context, streams):
             heads = range(first, first + BATCH)
             yield b"".join(h2.frame(h2.HEADERS, h2.END_HEADERS, 2 * n + 1, block) for n in heads)
 
-    with h2.Session(ctx.address) as session:
+    with open_session(ctx) as session:
         flood(ctx, session, batches())
         refused = any(kind == h2.RST_STREAM for kind, *_ in session.frames)
         if not refused and not session.ended():
@@ -113,7 +120,7 @@ def h2_frame_flood(ctx: Context, kind, frames):
         "window-update": h2.frame(h2.WINDOW_UPDATE, 0, 0, struct.pack(">I", 1)),
         "unknown": h2.frame(0xFA, 0, 0, b"x" * 64),
     }[kind]
-    with h2.Session(ctx.address) as session:
+    with open_session(ctx) as session:
         if kind == "empty-data":
             block = h2.get(b"/v2/x/y/blobs/uploads/", b"POST")
             session.send(h2.frame(h2.HEADERS, h2.END_HEADERS, 1, block))
@@ -125,7 +132,7 @@ def h2_frame_flood(ctx: Context, kind, frames):
 def h2_unread_flood(ctx: Context, frames):
     """PINGs whose answers are never read: the answers must not pile up in memory."""
     before = ctx.server.resident_bytes()
-    with h2.Session(ctx.address) as session:
+    with open_session(ctx) as session:
         for _ in range(0, frames, BATCH):
             if not session.send(h2.frame(h2.PING, 0, 0, bytes(8)) * BATCH):
                 break
@@ -173,7 +180,7 @@ def h2_malformed(ctx: Context, what):
         "window-overflow": h2.frame(h2.WINDOW_UPDATE, 0, 0, struct.pack(">I", 0x7FFFFFFF)) * 2,
         "continuation-alone": h2.frame(h2.CONTINUATION, h2.END_HEADERS, 1, block),
     }[what]
-    with h2.Session(ctx.address) as session:
+    with open_session(ctx) as session:
         session.send(data)
         session.read(1.0)
         if not session.ended():

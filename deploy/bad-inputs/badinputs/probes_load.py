@@ -7,15 +7,14 @@ import time
 
 from . import wire
 from .probes import Context, probe
-from .steps import Failed
+from .steps import Failed, path_of
 
 
 def open_upload(ctx):
     """Path of a new upload session in the case's repository."""
     repo = ctx.steps.texts.get("repo")
     opened = ctx.steps.good(wire.request(b"POST", b"/v2/%s/blobs/uploads/" % repo), 202)
-    location = opened.header("location").encode()
-    return b"/" + location.split(b"/", 3)[3] if location.startswith(b"http") else location
+    return path_of(opened.header("location"))
 
 
 @probe()
@@ -162,5 +161,5 @@ def index_chain(ctx: Context, depth, full, copies=1):
         if answer.status not in (200, 202):
             raise Failed(f"{method.decode()} of the top got {answer.status}")
         slowest = max(slowest, answer.seconds)
-    if slowest > 1.0:
+    if slowest > 1.0 * ctx.steps.patience:
         raise Failed(f"one level took {slowest:.2f} s")

@@ -8,7 +8,7 @@ import time
 from . import oracle, wire
 from .probes import Context, NotPossible, probe
 from .probes_load import open_upload
-from .steps import Failed
+from .steps import Failed, path_of
 
 
 def blob_file(ctx, hexadecimal):
@@ -102,7 +102,7 @@ def fill_disk(ctx: Context):
         if opened.status != 202:
             refused = opened
             break
-        path = opened.header("location").encode()
+        path = path_of(opened.header("location"))
         mark = b"&" if b"?" in path else b"?"
         target = path + mark + b"digest=sha256:" + digest
         refused = wire.exchange(ctx.address, wire.request(b"PUT", target, body=content), b"PUT")

@@ -20,9 +20,8 @@ CANARY = {
     '"config":${descriptor:config:application/vnd.oci.image.config.v1+json},'
     '"layers":[${descriptor:layer:application/vnd.oci.image.layer.v1.tar}]}',
 }
-ACCEPT = ["Accept: application/vnd.oci.image.manifest.v1+json"]
 CANARY_PULL = [
-    {"request": "GET /v2/canary/image/manifests/v1", "headers": ACCEPT, "body_is": "${canary}"},
+    {"request": "GET /v2/canary/image/manifests/v1", "body_is": "${canary}"},
     {"request": "GET /v2/canary/image/blobs/${digest:config}", "body_is": "${config}"},
     {"request": "GET /v2/canary/image/blobs/${digest:layer}", "body_is": "${layer}"},
 ]
@@ -183,5 +182,6 @@ class Runner:
 def label(case):
     if not case.member:
         return case.id
-    member = case.member if len(case.member) <= 40 else case.member[:30] + "…"
+    member = case.member.encode("unicode_escape").decode()
+    member = member if len(member) <= 40 else member[:30] + "…"
     return f"{case.id}[{member}]"

@@ -14,6 +14,8 @@ KEYS = frozenset(
     body_lacks json same_as save save_answer closed answers slow repeat parallel some wait let push
     image tag in what""".split()
 )
+# What clients accept; without it some registries do not show a manifest.
+ACCEPT = b"Accept: application/vnd.oci.image.manifest.v1+json, */*"
 # Headers that differ between two answers that are otherwise the same.
 OWN_HEADERS = ("date", "x-request-id", "location", "docker-upload-uuid", "content-length")
 
@@ -58,8 +60,6 @@ class Steps:
 
     def parts(self, step):
         method, _, path = self.texts.render(step["request"]).partition(b" ")
-        if path.startswith((b"http://", b"https://")) and "Location" not in step:
-            path = b"/" + path.split(b"/", 3)[3]
         if "query" in step:
             path += (b"&" if b"?" in path else b"?") + self.texts.render(step["query"])
         body = None
@@ -68,6 +68,8 @@ class Steps:
         elif "body_hex" in step:
             body = bytes.fromhex(step["body_hex"])
         headers = [self.texts.render(header) for header in step.get("headers", [])]
+        if b"/manifests/" in path and not any(h.startswith(b"Accept:") for h in headers):
+            headers.append(ACCEPT)
         data = wire.request(
             method, path, headers, body, step.get("chunked", 0), step.get("length", True)
         )
@@ -144,7 +146,7 @@ class Steps:
         allowed = as_list(step.get("status", 200))
         if answer.status not in allowed:
             got = f"{answer.status} {' '.join(oracle.codes(answer))}".strip()
-            raise Failed(f"{what}: {got}, not {allowed}; {answer.body[:100]!r}")
+            raise Failed(f"{what}: {got}, not {allowed}; {answer.body[:200]!r}")
         if answer.status == 0:
             return
         if complaint := oracle.error_complaint(answer, self.server.secrets()):
@@ -215,7 +217,7 @@ class Steps:
             value = answer.body if kind == "body" else answer.header(header)
             if value is None:
                 raise Failed(f"{self.name(step)}: no {source}")
-            self.texts.set(name, value)
+            self.texts.set(name, path_of(value) if header == "Location" else value)
         if "save_answer" in step:
             self.answers[step["save_answer"]] = answer
 
@@ -225,9 +227,7 @@ class Steps:
         """Pushes the text `name` as a blob."""
         data = self.texts.get(name)
         opened = self.good(wire.request(b"POST", b"/v2/%s/blobs/uploads/" % repo), 202)
-        location = as_bytes(opened.header("location") or "")
-        if location.startswith(b"http"):
-            location = b"/" + location.split(b"/", 3)[3]
+        location = path_of(opened.header("location") or "")
         mark = b"&" if b"?" in location else b"?"
         target = location + mark + b"digest=" + self.texts.render("${digest:%s}" % name)
         self.good(wire.request(b"PUT", target, body=data), 201)
@@ -237,7 +237,7 @@ class Steps:
         self.push("config", repo)
         self.push("layer", repo)
         manifest = self.texts.get(name)
-        reference = as_bytes(tag) if tag else self.texts.render("${digest:%s}" % name)
+        reference = self.texts.render(tag) if tag else self.texts.render("${digest:%s}" % name)
         kind = as_bytes("Content-Type: " + json.loads(manifest)["mediaType"])
         path = b"/v2/%s/manifests/%s" % (repo, reference)
         self.good(wire.request(b"PUT", path, [kind], manifest), 201)
@@ -248,7 +248,7 @@ class Steps:
         except (OSError, wire.NoAnswer) as error:
             raise Failed(f"{error} at {data[:80]!r}") from error
         if answer.status != status:
-            raise Failed(f"set-up: {data[:80]!r} got {answer.status}: {answer.body[:100]!r}")
+            raise Failed(f"set-up: {data[:80]!r} got {answer.status}: {answer.body[:300]!r}")
         return answer
 
 
@@ -256,6 +256,12 @@ def shape(answer):
     """What a client can tell two answers apart by."""
     headers = sorted(name for name, _ in answer.headers if name not in OWN_HEADERS)
     return answer.status, headers, oracle.codes(answer)
+
+
+def path_of(location):
+    """A Location without scheme and host."""
+    location = as_bytes(location)
+    return b"/" + location.split(b"/", 3)[3] if location.startswith(b"http") else location
 
 
 def as_list(value):

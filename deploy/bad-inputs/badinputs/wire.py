@@ -45,6 +45,15 @@ def request(method, path, headers=(), body=None, chunked=0, length=True, host=b"
     return b"\r\n".join(lines) + b"\r\n\r\n" + payload
 
 
+def wait_for(sock, events, seconds):
+    """Whether the socket can be read, and written, within so many seconds (any descriptor number:
+    select() stops at 1024)."""
+    poller = select.poll()
+    poller.register(sock, events)
+    happened = sum(event for _, event in poller.poll(seconds * 1000))
+    return bool(happened & ~select.POLLOUT), bool(happened & select.POLLOUT)
+
+
 class Link:
     """One connection."""
 
@@ -70,7 +79,7 @@ class Link:
                 left = deadline - time.monotonic()
                 if left <= 0:
                     raise NoAnswer("the server stopped reading and did not answer")
-                readable, writable, _ = select.select([self.socket], [self.socket], [], left)
+                readable, writable = wait_for(self.socket, select.POLLIN | select.POLLOUT, left)
                 if readable:
                     return
                 if writable:

@@ -27,7 +27,7 @@ const MIB: u64 = 1024 * KIB;
 
 /// Compares Atoll with distribution and nginx. Without --get, --push or --pulls: all of them.
 #[derive(Parser)]
-#[command(name = "atoll-bench")]
+#[command(name = "atoll-bench", args_override_self = true)]
 pub struct Options {
     /// Sizes to GET, bytes [default when everything is measured: 1024,65536,1048576,67108864]
     #[arg(long, value_delimiter = ',')]

@@ -11,7 +11,7 @@ use tracing::{info, warn};
 
 use super::{
     codec,
-    error::{OpenMetadataError, ReadError},
+    error::{OpenMetadataError, ReadError, StateBehindLog},
     layout::{self, GroupPaths},
     log::LogStore,
     network::Network,
@@ -239,6 +239,11 @@ async fn open_files(
         let applied = state.applied()?.log_id.map(|log_id| log_id.index);
         let last = found.last_log_id.map(|log_id| log_id.index);
         let purged = found.last_purged_log_id.map(|log_id| log_id.index);
+        if let Some(purged) = purged
+            && applied < Some(purged)
+        {
+            return Err(StateBehindLog { group: id, applied, purged }.into());
+        }
         info!(group = id, last_log = last, purged, applied, "metadata group found on disk");
         Ok((log, state))
     })

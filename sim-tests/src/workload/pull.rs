@@ -66,6 +66,27 @@ impl User {
         self.pulled(Key::blob(repo, digest), called, digest, reply, range)
     }
 
+    /// Asks whether a blob is there, as clients do before they push it. A wrong yes makes them
+    /// leave it out.
+    pub async fn head_blob(&mut self, repo: &str, digest: &Digest) -> Answer {
+        let called = self.book.lock().tick();
+        let path = format!("/v2/{repo}/blobs/{digest}");
+        let reply = self.ask(Method::HEAD, &path, &[], whole(bytes::Bytes::new())).await;
+        let what = format!("look {repo} {}", short(digest));
+        let answer = self.sort(&what, &reply, &[404]);
+        let seen = if answer == Answer::Done { Seen::Value(*digest) } else { Seen::Nothing };
+        self.saw(Key::blob(repo, digest), called, seen, answer);
+        if let (Answer::Done, Ok(reply)) = (answer, &reply) {
+            let told = reply.header("content-length").map(str::to_owned);
+            let mut book = self.book.lock();
+            let len = book.contents.get(digest).map(|content| content.len().to_string());
+            if told != len {
+                book.violation(format!("{what}: length {told:?}, should be {len:?}"));
+            }
+        }
+        answer
+    }
+
     fn pulled(
         &mut self,
         key: Key,
