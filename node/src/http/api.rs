@@ -89,12 +89,13 @@ async fn handle(State(api): State<Arc<Api>>, request: Request<Body>) -> Response
         Ok(response) => response,
         Err(error) => {
             log_error(&error, id, &method, uri.path());
-            if may_discard && !body.is_end_stream() {
-                discard(body).await;
-            }
             error_response(&error, id, &method)
         }
     };
+    if may_discard && !body.is_end_stream() {
+        // A rest that nobody reads would make hyper close the connection under the answer.
+        discard(body).await;
+    }
     finish(&mut response, id);
     let taken = api.io.clock.monotonic().saturating_sub(started);
     log_answer(&response, id, &method, uri.path(), taken);

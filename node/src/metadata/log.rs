@@ -34,7 +34,7 @@ use super::{
     raft::{Entry, LogId, StorageError, TypeConfig, Vote},
     settings::MetadataSettings,
 };
-use crate::io::{Disk, rt::blocking};
+use crate::io::{Disk, plant::Plant, rt::blocking};
 
 const ENTRIES: TableDefinition<u64, &[u8]> = TableDefinition::new("entries");
 const POSITIONS: TableDefinition<&str, &[u8]> = TableDefinition::new("positions");
@@ -120,7 +120,10 @@ impl LogStore {
         &self,
         change: impl FnOnce(&WriteTransaction) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
-        let txn = self.inner.database.get()?.begin_write()?;
+        let mut txn = self.inner.database.get()?.begin_write()?;
+        if Plant::AckBeforeLogSync.is_planted() {
+            txn.set_durability(Durability::None)?;
+        }
         change(&txn)?;
         Ok(txn.commit()?)
     }
