@@ -21,7 +21,7 @@ class Checker:
         self.worker = worker
         self.wire = Wire(address)
         self.violations = []
-        self.keys_read = self.bytes_read = self.whole = self.absent = 0
+        self.keys_read = self.bytes_read = self.whole = self.absent = self.dropped = 0
 
     def round(self, rng):
         """The keys of the round, those in doubt, and a sample of the rest."""
@@ -43,10 +43,14 @@ class Checker:
         self.wire.close()
 
     def _guarded(self, check, *args):
-        try:
-            check(*args)
-        except Gone as error:
-            self._violation(f"{check.__name__[1:]} {args}: no answer: {error}")
+        for last in (False, True):
+            try:
+                return check(*args)
+            except Gone as error:
+                # A kept-alive connection may be closed between two requests: once more, on a new one.
+                self.dropped += 1
+                if last:
+                    self._violation(f"{check.__name__[1:]} {args}: no answer: {error}")
 
     def _violation(self, text):
         self.violations.append(f"{self.worker.repository}: {text}")
@@ -54,10 +58,10 @@ class Checker:
     def _settle_pending(self):
         """The operation the kill left unanswered: all of it or none of it; from now on it is known."""
         pending, state = self.worker.pending, self.worker.state
-        self.worker.pending = {}
         if not pending:
             return
         seen = {key: self._observe(key) for key in pending}
+        self.worker.pending = {}
         if all(seen[key] == value for key, value in pending.items()):
             state.update(pending)
             self.whole += 1

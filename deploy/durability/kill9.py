@@ -47,7 +47,7 @@ def arguments():
     parser.add_argument("--seed", type=int, default=None, help="drawn and printed when not given")
     parser.add_argument("--writers", type=int, default=8)
     parser.add_argument("--round-mib", type=float, default=12, help="bytes a round may write, in MiB")
-    parser.add_argument("--command", help="another server: a command with {data} and {http}, perhaps {admin}; GET /readyz says when it is ready")
+    parser.add_argument("--command", help="another way to start a server: a command with {config}, or with {data} and {http} and perhaps {admin}; GET /readyz says when it is ready")
     parser.add_argument("--keep", action="store_true", help="keep the work folder, and say where it is")
     return parser.parse_args()
 
@@ -131,7 +131,7 @@ class Run:
                 self.resume(worker)
             self.violations += checker.violations
             for name, value in (("keys read", checker.keys_read), ("bytes re-hashed", checker.bytes_read),
-                                ("unanswered, there whole", checker.whole), ("unanswered, absent", checker.absent)):
+                                ("unanswered, there whole", checker.whole), ("unanswered, absent", checker.absent), ("connections dropped while checking", checker.dropped)):
                 self.figures[name] += value
 
         self.each_worker(one)

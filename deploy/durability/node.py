@@ -40,7 +40,7 @@ def free_ports(count):
 
 
 class Node:
-    """`atolld serve --config`, or any command that serves {data} at {http} and is ready at /readyz of {admin}."""
+    """`atolld serve --config`, or any command that serves {data} at {http} (or what {config} says) and is ready at /readyz of {admin}."""
 
     def __init__(self, work, binary, command=None):
         self.data = os.path.join(work, "data")
@@ -49,14 +49,13 @@ class Node:
         http, cluster, admin = free_ports(3)
         ports = {"data": self.data, "http": http, "cluster": cluster, "admin": admin}
         self.address = f"127.0.0.1:{http}"
+        config = os.path.join(work, "atolld.toml")
+        with open(config, "w", encoding="utf-8") as file:
+            file.write(CONFIG.format(**ports))
+        self.argv = [binary, "serve", "--config", config]
         if command:
-            self.argv = [part.format(**ports) for part in shlex.split(command)]
-            admin = admin if "{admin}" in command else http
-        else:
-            config = os.path.join(work, "atolld.toml")
-            with open(config, "w", encoding="utf-8") as file:
-                file.write(CONFIG.format(**ports))
-            self.argv = [binary, "serve", "--config", config]
+            self.argv = [part.format(config=config, **ports) for part in shlex.split(command)]
+            admin = admin if "{admin}" in command or "{config}" in command else http
         self.ready_url = f"http://127.0.0.1:{admin}/readyz"
         self.process = None
 

@@ -44,8 +44,8 @@ class Wire:
             self.connection.close()
             self.connection = None
 
-    def ask(self, method, target, body=b"", headers=None, stream=False, pause=None):
-        """Sends one request. `stream`: chunked transfer coding, no length. `pause(n)` runs between pieces."""
+    def ask(self, method, target, body=b"", headers=None, stream=False):
+        """Sends one request; `stream`: in chunked transfer coding, without a length."""
         headers = dict(headers or {})
         if stream:
             headers["Transfer-Encoding"] = "chunked"
@@ -55,18 +55,13 @@ class Wire:
             if self.connection is None:
                 host, port = self.address.rsplit(":", 1)
                 self.connection = http.client.HTTPConnection(host, int(port), timeout=ANSWER_SECONDS)
-            self.connection.request(method, target, body=self._body(body, pause), headers=headers, encode_chunked=stream)
+            # No iterator where there is no body: http.client would announce a chunked one, on a GET too.
+            sent = pieces(body) if body or stream else None
+            self.connection.request(method, target, body=sent, headers=headers, encode_chunked=stream)
             return Answer(self.connection.getresponse())
         except (OSError, http.client.HTTPException) as error:
             self.close()
             raise Gone(repr(error)) from error
-
-    @staticmethod
-    def _body(body, pause):
-        for piece in pieces(body):
-            if pause:
-                pause()
-            yield piece
 
 
 def with_query(location, **query):

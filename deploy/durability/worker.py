@@ -165,7 +165,7 @@ class Worker:
         self.open_upload = None
         answer = self.wire.ask("GET", with_query(location))
         if answer.status == 404:
-            return "forgotten"
+            return "found finished" if self.state.get(("blob", digest)) else "forgotten"
         held = answer.headers.get("Range", "")
         if answer.status != 204 or not held.startswith("0-"):
             raise Refused(f"{self.repository}: upload status: {answer.status} Range {held!r}")
@@ -188,6 +188,7 @@ class Worker:
         digest = self.rng.choice(other.mountable)
         target = with_query(self.uploads(), mount=digest, **{"from": other.repository})
         had = self.state.get(("blob", digest))
+        self.sizes[digest] = other.sizes[digest]  # even unanswered it may turn out to be here
         self.pending = {("blob", digest): True}
         answer = self.wire.ask("POST", target)
         self.pending = {}
@@ -195,7 +196,6 @@ class Worker:
             self.wire.ask("DELETE", with_query(answer.headers["Location"]))
             self.state.setdefault(("blob", digest), had)
         elif answer.status == 201:
-            self.sizes[digest] = other.sizes[digest]
             self.state[("blob", digest)] = True
             self.touched.add(("blob", digest))
             self.acknowledged["mount"] += 1

@@ -1,4 +1,10 @@
-//! The application: a configuration in, a running node out.
+//! The composition of a node: a configuration in, a running node out; and the command line around it.
 
+#[cfg(not(madsim))]
+pub mod cli;
+#[cfg(not(madsim))]
+pub mod dev;
 mod gauges;
+mod identity;
 pub mod node;
+pub mod shutdown;

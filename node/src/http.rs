@@ -9,6 +9,7 @@ mod api;
 mod blobs;
 mod body;
 mod connection;
+mod framing;
 mod headers;
 pub mod listener;
 mod listings;

@@ -9,6 +9,7 @@ pub mod conformance;
 pub mod disk;
 pub mod entropy;
 pub mod net;
+pub mod plant;
 pub mod rt;
 
 use std::{io, path::Path, sync::Arc, time::Duration};

@@ -56,7 +56,8 @@ use tokio_util::sync::CancellationToken;
 pub use self::{
     error::{
         FileMissing, FoundingDamaged, GroupCountMismatch, GroupCountOutOfRange, GroupOverloaded,
-        GroupStopped, GroupUnavailable, OpenMetadataError, ReadError, StoreError, SubmitError,
+        GroupStopped, GroupUnavailable, OpenMetadataError, ReadError, StateBehindLog, StoreError,
+        SubmitError,
     },
     group::HandleError,
     raft::NodeId,
@@ -92,6 +93,7 @@ struct Inner {
     clock: Arc<dyn Clock>,
     cluster_id: String,
     submit_deadline: Duration,
+    read_deadline: Duration,
     /// Who asks, in [`RequestId`]s: drawn anew at every start.
     client: u128,
     sequence: AtomicU64,
@@ -130,6 +132,7 @@ impl Metadata {
                 clock: io.clock,
                 cluster_id: settings.cluster_id,
                 submit_deadline: settings.submit_deadline,
+                read_deadline: settings.read_deadline,
                 client,
                 sequence: AtomicU64::new(0),
                 stop,
@@ -189,7 +192,10 @@ impl Metadata {
     pub async fn linearizable(&self, repo: &RepoName) -> Result<Snapshot, ReadError> {
         let group = self.group(repo);
         let began = self.inner.clock.monotonic();
-        match group.fresh().await {
+        // A round may have been under way already, and each takes up to the deadline.
+        let fresh = tokio::time::timeout(self.inner.read_deadline, group.fresh());
+        let late = || NotFresh::Unavailable("the round before did not end in time".to_owned());
+        match fresh.await.unwrap_or_else(|_| Err(late())) {
             Ok(()) => group.snapshot(),
             Err(NotFresh::Stopped(reason)) => Err(GroupStopped { group: group.id, reason }.into()),
             Err(NotFresh::Unavailable(reason)) => {

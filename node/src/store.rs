@@ -27,6 +27,7 @@ mod record;
 mod recovery;
 mod sessions;
 mod settings;
+mod shared;
 mod space;
 mod stats;
 mod sums;
@@ -39,18 +40,8 @@ use std::{path::PathBuf, sync::Arc};
 use atoll_core::{Algorithm, Digest, RepoName, route::UploadId};
 use bytes::Bytes;
 
-use crate::io::{Disk, Io};
+use crate::io::Io;
 
-use self::{
-    claims::{ClaimGuard, Claims},
-    damaged::Damaged,
-    paths::Paths,
-    reader::OpenBlob,
-    recovery::{recover, remove_folder, unlink},
-    sessions::{Lease, Sessions},
-    space::SpaceGauge,
-    stats::Counters,
-};
 pub use self::{
     error::{
         BlobOverLimit, CommitError, CorruptBlob, DamagedBlob, DigestMismatch, NoSpace,
@@ -62,6 +53,10 @@ pub use self::{
     settings::StoreSettings,
     stats::StoreStats,
     writer::UploadWriter,
+};
+use self::{
+    paths::Paths, reader::OpenBlob, recovery::recover, sessions::Sessions, shared::Shared,
+    space::SpaceGauge, stats::Counters,
 };
 pub use atoll_core::upload::{
     BlobTooLarge, BudgetExhausted, OutOfOrder, SessionBusy, TooManySessions,
@@ -102,19 +97,6 @@ pub struct CheckpointReport {
 #[derive(Clone, Debug)]
 pub struct BlobStore {
     shared: Arc<Shared>,
-}
-
-/// What the parts of a store share.
-#[derive(Debug)]
-pub(crate) struct Shared {
-    io: Io,
-    paths: Paths,
-    settings: StoreSettings,
-    sessions: Arc<Sessions>,
-    claims: Arc<Claims>,
-    damaged: Damaged,
-    space: SpaceGauge,
-    counters: Counters,
 }
 
 impl BlobStore {
@@ -311,93 +293,5 @@ impl BlobStore {
     /// What it holds and has done.
     pub fn stats(&self) -> StoreStats {
         self.shared.stats()
-    }
-}
-
-impl Shared {
-    fn new_id(&self) -> UploadId {
-        let mut bytes = [0; 16];
-        self.io.entropy.fill(&mut bytes);
-        UploadId::from_bytes(bytes)
-    }
-
-    fn stats(&self) -> StoreStats {
-        let (sessions, session_bytes) = self.sessions.usage();
-        let space = self.space.last();
-        StoreStats {
-            sessions: sessions as u64,
-            session_bytes,
-            commits: self.counters.commits.get(),
-            committed_bytes: self.counters.committed_bytes.get(),
-            commits_failed: self.counters.commits_failed.get(),
-            corrupt_reads: self.counters.corrupt_reads.get(),
-            quarantined: self.counters.quarantined.get(),
-            damaged: self.damaged.len() as u64,
-            healed: self.counters.healed.get(),
-            sessions_cancelled: self.counters.sessions_cancelled.get(),
-            sessions_expired: self.counters.sessions_expired.get(),
-            disk_available_bytes: space.available,
-            disk_total_bytes: space.total,
-        }
-    }
-
-    /// Commits a session and ends it, in one go: there is no step at which it could be left.
-    fn commit_blocking(
-        &self,
-        disk: &dyn Disk,
-        mut lease: Lease,
-        rest: &[Bytes],
-        digest: Digest,
-        claim: ClaimGuard,
-    ) -> Result<BlobInfo, CommitError> {
-        let (id, ingest) = (lease.id(), lease.take_ingest());
-        let may_have_record = ingest.was_checkpointed();
-        let committed = publish::commit(disk, &self.paths, id, ingest, rest, &digest);
-        lease.end_commit();
-        if may_have_record {
-            self.remove_record(disk, id);
-        }
-        self.settle_commit(disk, id, digest, committed, claim)
-    }
-
-    /// What follows a commit, good or bad. The claim ends here.
-    fn settle_commit(
-        &self,
-        disk: &dyn Disk,
-        id: UploadId,
-        digest: Digest,
-        committed: Result<u64, CommitError>,
-        _claim: ClaimGuard,
-    ) -> Result<BlobInfo, CommitError> {
-        let _ = self.space.refresh(disk);
-        match committed {
-            Ok(size) => {
-                self.counters.commits.add(1);
-                self.counters.committed_bytes.add(size);
-                self.heal(disk, &digest);
-                Ok(BlobInfo { digest, size })
-            }
-            Err(error) => {
-                self.counters.commits_failed.add(1);
-                self.remove_upload(disk, id);
-                Err(error)
-            }
-        }
-    }
-
-    /// Removes what an upload left on the disk. What cannot be removed now is at the next start.
-    fn remove_upload(&self, disk: &dyn Disk, id: UploadId) {
-        if let Err(error) = remove_folder(disk, &self.paths.upload(id)) {
-            tracing::warn!(upload = %id, %error, "upload left on the disk");
-        }
-        self.remove_record(disk, id);
-    }
-
-    fn remove_record(&self, disk: &dyn Disk, id: UploadId) {
-        for path in [self.paths.record_new(id), self.paths.record(id)] {
-            if let Err(error) = unlink(disk, &path) {
-                tracing::warn!(upload = %id, %error, "session record left on the disk");
-            }
-        }
     }
 }

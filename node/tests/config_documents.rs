@@ -2,7 +2,7 @@
 //! `config show`. `ATOLL_UPDATE=1 cargo test -p atoll-node --test config_documents` writes the
 //! two that are kept in the repository.
 
-#![allow(clippy::unwrap_used, reason = "a test may end at once")]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test, of plain files")]
 
 use std::{fs, path::PathBuf};
 

@@ -1,6 +1,6 @@
 //! What an operator reads when a configuration is wrong: the exact words, for each kind of error.
 
-#![allow(clippy::unwrap_used, reason = "a test may end at once")]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test, of plain files")]
 
 use std::ffi::OsString;
 

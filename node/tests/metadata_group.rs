@@ -1,5 +1,11 @@
 //! One node's metadata on a real disk: submits, reads, group commit, restarts, snapshots, many groups.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test panics when something is wrong; it looks at real time and files"
+)]
+
 mod metadata_common;
 
 use std::time::Duration;
@@ -136,6 +142,25 @@ async fn the_log_is_purged_behind_a_durable_state() {
     assert!(metadata.stats().groups[0].purged >= purged);
     done(&metadata, put("a", "more", "latest")).await;
     metadata.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_state_older_than_its_log_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings =
+        || MetadataSettings { snapshot_interval: 5, entries_kept: 1, ..Default::default() };
+    open(&folder, settings()).await.shutdown().await;
+    let state = folder.path().join("metadata/0/state.redb");
+    let old = std::fs::read(&state).unwrap();
+    let metadata = open(&folder, settings()).await;
+    for i in 0..40 {
+        done(&metadata, put("a", &format!("manifest {i}"), "latest")).await;
+    }
+    metadata.shutdown().await;
+    drop(metadata);
+    std::fs::write(&state, old).unwrap();
+    let error = Metadata::open(real_io(folder.path()), settings()).await.unwrap_err();
+    assert!(matches!(error, OpenMetadataError::StateBehindLog(_)), "{error:?}");
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! Pushes through upload sessions, on a real folder.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::disallowed_methods, reason = "a test looks at its open files from outside")]
 
 mod store_support;
 
@@ -9,9 +10,7 @@ const BLOCK_BYTES: usize = atoll_node::store::BLOCK_BYTES as usize;
 use std::time::Duration;
 
 use atoll_core::{Algorithm, Digest, RepoName, route::UploadId};
-use atoll_node::store::{
-    CommitError, ReadError, Reaper, StoreSettings, UploadError,
-};
+use atoll_node::store::{CommitError, ReadError, Reaper, StoreSettings, UploadError};
 use bytes::Bytes;
 use store_support::{RealStore, content, eventually, push, read_by_blocks, repo, sha256};
 

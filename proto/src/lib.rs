@@ -1,1 +1,12 @@
-//! Atoll.
+//! The gRPC services that Atoll's nodes speak among themselves.
+//!
+//! One module per `.proto` file, generated at build time; the comments there are the documentation.
+
+/// Consensus among the voters of a metadata group.
+pub mod raft {
+    /// Version 1.
+    #[allow(missing_docs, clippy::all, reason = "generated")]
+    pub mod v1 {
+        tonic::include_proto!("atoll.raft.v1");
+    }
+}

@@ -6,11 +6,11 @@ use anyhow::Context as _;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::gauges;
+use super::{gauges, identity};
 use crate::{
     admin::{self, AdminState, Check, CheckState, Health},
     auth::Policy,
-    config::Config,
+    config::{Config, NodeName},
     http::{self, Api, Limits, Patience, Serving},
     io::{Io, net},
     metadata::{Metadata, MetadataSettings},
@@ -23,6 +23,8 @@ use crate::{
 /// Everything a node is told, typed and checked.
 #[derive(Clone, Debug)]
 pub struct NodeSettings {
+    /// The node's name, if the operator gave it one.
+    pub id: Option<NodeName>,
     /// Where the public API is served.
     pub http: SocketAddr,
     /// Where probes and metrics are served.
@@ -45,6 +47,7 @@ impl From<&Config> for NodeSettings {
     fn from(config: &Config) -> Self {
         let http = &config.http;
         NodeSettings {
+            id: config.node.id.clone(),
             http: http.listen,
             admin: config.admin.listen,
             limits: Limits {
@@ -141,6 +144,7 @@ impl Node {
         // now wait in the kernel's queue.
         let public = net::listen(settings.http, net::BACKLOG).await?;
         let http = public.local_addr()?;
+        let id = establish(&io, settings.id.clone()).await?;
         let tiers = open_store(&io, &settings, &health).await?;
         let metadata = Metadata::open(io.clone(), settings.metadata.clone())
             .await
@@ -164,7 +168,7 @@ impl Node {
         };
         let public = tokio::spawn(http::serve(serving, public, stop_public.clone()));
         health.set(Check::Listener, CheckState::Ready);
-        tracing::info!(%http, %admin, "node is ready");
+        tracing::info!(%id, %http, %admin, "node is ready");
         let node =
             Node { http, admin, health, api, stop_public, stop_admin, public, operators, reaper };
         Ok(node)
@@ -199,6 +203,14 @@ impl Node {
         }
         tracing::info!("node stopped");
     }
+}
+
+async fn establish(io: &Io, configured: Option<NodeName>) -> anyhow::Result<NodeName> {
+    let entropy = io.entropy.clone();
+    let name = io
+        .disk_op(move |disk| identity::establish(disk.as_ref(), entropy.as_ref(), configured.as_ref()))
+        .await;
+    name.context("keep the node's name in its data folder")
 }
 
 async fn open_store(io: &Io, settings: &NodeSettings, health: &Health) -> anyhow::Result<Tiers> {

@@ -9,6 +9,7 @@ use http_body::Body as _;
 
 use super::{
     body::discard,
+    connection::Connection,
     headers::{self, DOCKER_API_VERSION, X_REQUEST_ID},
     listener::HeaderLimit,
     request_id::{RequestId, RequestIds},
@@ -88,12 +89,13 @@ async fn handle(State(api): State<Arc<Api>>, request: Request<Body>) -> Response
         Ok(response) => response,
         Err(error) => {
             log_error(&error, id, &method, uri.path());
-            if may_discard && !body.is_end_stream() {
-                discard(body).await;
-            }
             error_response(&error, id, &method)
         }
     };
+    if may_discard && !body.is_end_stream() {
+        // A rest that nobody reads would make hyper close the connection under the answer.
+        discard(body).await;
+    }
     finish(&mut response, id);
     let taken = api.io.clock.monotonic().saturating_sub(started);
     log_answer(&response, id, &method, uri.path(), taken);
@@ -114,9 +116,7 @@ async fn answer(api: &Api, route: Route, parts: Parts, body: &mut Body) -> Answe
 
 /// A message whose length is told in two ways is how requests are smuggled (RFC 9112, section 6.3).
 fn refuse_framing(parts: &Parts) -> Option<RegistryError> {
-    let both = parts.headers.contains_key(header::CONTENT_LENGTH)
-        && parts.headers.contains_key(header::TRANSFER_ENCODING);
-    both.then(|| {
+    parts.extensions.get::<Arc<Connection>>()?.is_ambiguous().then(|| {
         let message = "received both Content-Length and Transfer-Encoding; send one of them";
         ErrorCode::SizeInvalid.error(message)
     })

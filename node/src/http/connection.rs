@@ -20,6 +20,7 @@ use tokio::{
 };
 
 use super::{
+    framing::Framing,
     pace::{Cut, Observed, Patience, RateWindow, verdict},
     send,
 };
@@ -44,6 +45,8 @@ pub struct Connection {
     write_blocked: AtomicBool,
     /// HTTP/2: control frames may come at any time, so there is no header phase to time.
     multiplexed: AtomicBool,
+    /// The header of the present request tells its length in two ways.
+    ambiguous: AtomicBool,
     window: Mutex<RateWindow>,
     cut: Notify,
 }
@@ -63,6 +66,7 @@ impl Connection {
             bodies_waiting: AtomicU32::new(0),
             write_blocked: AtomicBool::new(false),
             multiplexed: AtomicBool::new(false),
+            ambiguous: AtomicBool::new(false),
             window: Mutex::default(),
             cut: Notify::new(),
         })
@@ -77,6 +81,11 @@ impl Connection {
     pub fn open_request(self: &Arc<Self>) -> OpenRequest {
         self.requests_open.fetch_add(1, Relaxed);
         OpenRequest { connection: self.clone() }
+    }
+
+    /// Does the header of the present request tell its length in two ways?
+    pub fn is_ambiguous(&self) -> bool {
+        self.ambiguous.load(Relaxed)
     }
 
     /// Resolves when the sweeper decided to cut the connection.
@@ -110,16 +119,30 @@ impl Connection {
         self.cut.notify_one();
     }
 
-    fn received(&self, bytes: usize) {
+    /// Bytes arrived. Answers whether they belong to the header of a request, and if so, whether
+    /// they begin it.
+    fn received(&self, bytes: usize) -> Option<HeaderPart> {
         self.moved.fetch_add(bytes as u64, Relaxed);
-        if self.requests_open.load(Relaxed) == 0 && !self.received_since_idle.swap(true, Relaxed) {
-            self.begin_phase();
+        if self.requests_open.load(Relaxed) > 0 {
+            return None;
         }
+        if self.received_since_idle.swap(true, Relaxed) {
+            return Some(HeaderPart::Rest);
+        }
+        self.begin_phase();
+        Some(HeaderPart::Start)
     }
 
     fn begin_phase(&self) {
         self.phase_since_nanos.store(nanos(self.clock.monotonic()), Relaxed);
     }
+}
+
+/// Which part of a header some bytes are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum HeaderPart {
+    Start,
+    Rest,
 }
 
 fn nanos(duration: Duration) -> u64 {
@@ -252,12 +275,13 @@ pub struct Stream {
     connection: Arc<Connection>,
     arena: Option<Arena>,
     ahead: Bytes,
+    framing: Framing,
 }
 
 impl Stream {
     /// Wraps an accepted stream.
     pub fn new(inner: net::Stream, connection: Arc<Connection>, arena: Option<Arena>) -> Self {
-        Stream { inner, connection, arena, ahead: Bytes::new() }
+        Stream { inner, connection, arena, ahead: Bytes::new(), framing: Framing::default() }
     }
 
     /// Puts bytes back that were read to see which protocol is spoken.
@@ -288,7 +312,15 @@ impl AsyncRead for Stream {
         }
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.inner).poll_read(cx, buffer))?;
-        self.connection.received(buffer.filled().len() - before);
+        let received = &buffer.filled()[before..];
+        if let Some(part) = self.connection.received(received.len()) {
+            let this = &mut *self;
+            if part == HeaderPart::Start {
+                this.framing.reset();
+            }
+            this.framing.look(received);
+            this.connection.ambiguous.store(this.framing.is_ambiguous(), Relaxed);
+        }
         Poll::Ready(Ok(()))
     }
 }

@@ -21,7 +21,9 @@ where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
-    match tokio::task::spawn_blocking(work).await {
+    #[allow(clippy::disallowed_methods, reason = "this is the door")]
+    let outcome = tokio::task::spawn_blocking(work).await;
+    match outcome {
         Ok(value) => value,
         Err(error) => match error.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),

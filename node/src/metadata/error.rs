@@ -45,6 +45,22 @@ pub struct FoundingDamaged {
     pub reason: String,
 }
 
+/// A state that lacks entries which the log does not have any more: not one that this node left
+/// behind, but perhaps a file put back from an old copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the state of metadata group {group} is applied up to entry {applied:?}, but its log begins \
+     after entry {purged}: the files do not belong together"
+)]
+pub struct StateBehindLog {
+    /// Which group.
+    pub group: u16,
+    /// The last entry in the state.
+    pub applied: Option<u64>,
+    /// The last entry purged from the log.
+    pub purged: u64,
+}
+
 /// A disk that failed under a log or a state, or bytes on it that are not what was written.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -104,6 +120,9 @@ pub enum OpenMetadataError {
     /// See [`FoundingDamaged`].
     #[error(transparent)]
     FoundingDamaged(#[from] FoundingDamaged),
+    /// See [`StateBehindLog`].
+    #[error(transparent)]
+    StateBehindLog(#[from] StateBehindLog),
     /// The disk.
     #[error(transparent)]
     Store(#[from] StoreError),

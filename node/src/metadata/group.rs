@@ -11,7 +11,7 @@ use tracing::{info, warn};
 
 use super::{
     codec,
-    error::{OpenMetadataError, ReadError},
+    error::{OpenMetadataError, ReadError, StateBehindLog},
     layout::{self, GroupPaths},
     log::LogStore,
     network::Network,
@@ -67,13 +67,8 @@ impl Group {
         let state_machine = StateMachine { store: state.clone() };
         let raft = Raft::new(settings.node, config, network, log.clone(), state_machine).await;
         let raft = raft.map_err(|error| not_started(id, error))?;
-        let reads = ReadIndex::start(
-            id,
-            raft.clone(),
-            peers.clone(),
-            settings.read_deadline,
-            stop.clone(),
-        );
+        let reads =
+            ReadIndex::start(id, raft.clone(), peers.clone(), settings.read_deadline, stop.clone());
         let proposer = Proposer::start(id, raft.clone(), stop);
         let receiving = Arc::new(Semaphore::new(1));
         let group = Self { id, raft, proposer, state, receiving, log, reads, peers };
@@ -156,7 +151,10 @@ impl Group {
         let wait = self.raft.wait(Some(deadline));
         let leads = wait
             .metrics(|metrics| metrics.current_leader == Some(metrics.id), "a single voter leads");
-        leads.await.map_err(|error| not_started(self.id, error))?;
+        let leading = leads.await.map_err(|error| not_started(self.id, error))?;
+        // Everything in a single voter's log is committed, and some of it not applied yet.
+        let replayed = wait.applied_index_at_least(leading.last_log_index, "the log is replayed");
+        replayed.await.map_err(|error| not_started(self.id, error))?;
         self.fresh().await.map_err(|error| not_started(self.id, format!("{error:?}")))?;
         let metrics = self.raft.metrics().borrow().clone();
         info!(
@@ -244,6 +242,11 @@ async fn open_files(
         let applied = state.applied()?.log_id.map(|log_id| log_id.index);
         let last = found.last_log_id.map(|log_id| log_id.index);
         let purged = found.last_purged_log_id.map(|log_id| log_id.index);
+        if let Some(purged) = purged
+            && applied < Some(purged)
+        {
+            return Err(StateBehindLog { group: id, applied, purged }.into());
+        }
         info!(group = id, last_log = last, purged, applied, "metadata group found on disk");
         Ok((log, state))
     })

@@ -1,9 +1,14 @@
 //! One group's Raft log and vote, in redb.
 //!
 //! Every append and every vote is one durable commit: openraft counts an entry as this voter's only
-//! after that. Commits are two-phase, which costs a second sync and in return never relies on
-//! checksums to tell a half-written commit from a whole one. The newest entries also stay in memory,
-//! because each of them is read once more right after it was written, to be applied.
+//! after that. The newest entries also stay in memory, because each of them is read once more right
+//! after it was written, to be applied.
+//!
+//! Commits are redb's one-phase ones: a single sync, and after a crash the checksums of every page
+//! tell a whole commit from a half-written one. Two-phase commits would not need the checksums, but
+//! sync twice, and a push waits for exactly this sync: measured, 3.9 ms became 7.9 ms on a disk whose
+//! sync takes 3.7 ms. What checksums cost is a walk over the log when it is opened after a crash; the
+//! log is kept short by its purges.
 //!
 //! A purge is not made durable by itself. Losing it in a power cut brings entries back that nobody
 //! needs; the next append makes it durable on the way.
@@ -29,7 +34,7 @@ use super::{
     raft::{Entry, LogId, StorageError, TypeConfig, Vote},
     settings::MetadataSettings,
 };
-use crate::io::{Disk, rt::blocking};
+use crate::io::{Disk, plant::Plant, rt::blocking};
 
 const ENTRIES: TableDefinition<u64, &[u8]> = TableDefinition::new("entries");
 const POSITIONS: TableDefinition<&str, &[u8]> = TableDefinition::new("positions");
@@ -116,7 +121,9 @@ impl LogStore {
         change: impl FnOnce(&WriteTransaction) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
         let mut txn = self.inner.database.get()?.begin_write()?;
-        txn.set_two_phase_commit(true);
+        if Plant::AckBeforeLogSync.is_planted() {
+            txn.set_durability(Durability::None)?;
+        }
         change(&txn)?;
         Ok(txn.commit()?)
     }

@@ -109,7 +109,7 @@ impl RaftNetwork<TypeConfig> for Connection {
         };
         let header = SnapshotHeader { vote, meta: snapshot.meta };
         let header: Bytes = codec::encode(&header).map_err(|error| unreachable(&error))?.into();
-        let frames = stream::unfold(Sender::new(rows), |sender| async move {
+        let frames = stream::unfold(Sender::new(*rows), |sender| async move {
             match sender.next().await {
                 Ok(next) => next,
                 // The stream ends without its last frame, which the receiver takes for given up.

@@ -1,6 +1,6 @@
 //! The door to the other voters.
 //!
-//! Consensus says what to send; how it travels is somebody else's matter ([`crate::rpc::raft`] over
+//! Consensus says what to send; how it travels is somebody else's matter (`rpc::raft`, over
 //! gRPC). Messages are opaque here and there: [`super::codec`] bytes of openraft's own types.
 
 use std::{fmt::Debug, time::Duration};

@@ -22,6 +22,9 @@ use super::{
 /// Reads that may wait for the next round. A waiting read is a few words.
 const WAITING_MAX: usize = 65_536;
 
+/// Pause before the leader is asked again, or looked for.
+const RETRY_PAUSE: Duration = Duration::from_millis(25);
+
 /// Why the state is not known to be fresh.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum NotFresh {
@@ -94,10 +97,21 @@ impl Rounds {
         }
     }
 
+    /// Asks until there is an answer or the deadline: a leader that changes is not seen by readers.
     async fn round(&self) -> Result<(), NotFresh> {
-        match tokio::time::timeout(self.deadline, self.wait_until_fresh()).await {
+        let mut seen = NotFresh::Unavailable("the leader does not answer".to_owned());
+        let asking = async {
+            loop {
+                match self.wait_until_fresh().await {
+                    Err(NotFresh::Unavailable(reason)) => seen = NotFresh::Unavailable(reason),
+                    other => return other,
+                }
+                tokio::time::sleep(RETRY_PAUSE).await;
+            }
+        };
+        match tokio::time::timeout(self.deadline, asking).await {
             Ok(answer) => answer,
-            Err(_) => Err(NotFresh::Unavailable(format!("not confirmed in {:?}", self.deadline))),
+            Err(_) => Err(seen),
         }
     }
 

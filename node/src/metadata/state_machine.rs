@@ -94,7 +94,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         let (applied, snapshot) = snapshot.await.map_err(cannot_read)?;
         Ok(applied.log_id.is_some().then(|| RaftSnapshot {
             meta: meta_of(applied),
-            snapshot: Box::new(SnapshotData::Local(snapshot)),
+            snapshot: Box::new(SnapshotData::Local(Box::new(snapshot))),
         }))
     }
 }

@@ -82,7 +82,7 @@ pub enum SnapshotData {
     /// Nothing: this node's state is durable up to the position, and is its own snapshot.
     Synced,
     /// A view of this node's state, to be sent.
-    Local(Snapshot),
+    Local(Box<Snapshot>),
     /// A state of another node, to be installed.
     Received(ReceivedState),
 }
@@ -240,5 +240,113 @@ impl Receiver {
             Ok(ReceivedState { database: self.database, turn: self.turn })
         })
         .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        io::{
+            Disk,
+            disk::{
+                create_dir_all_durable,
+                sim::{Faults, SimDisk},
+            },
+        },
+        metadata::{layout::GroupPaths, settings::MetadataSettings},
+    };
+
+    fn store() -> StateStore {
+        let disk: Arc<dyn Disk> = SimDisk::new(1, Faults::default()).mount();
+        let paths = GroupPaths::new(0);
+        create_dir_all_durable(disk.as_ref(), &paths.folder).unwrap();
+        StateStore::open(&disk, &paths, &MetadataSettings::default()).unwrap()
+    }
+
+    async fn receiver() -> Receiver {
+        let turns = Arc::new(tokio::sync::Semaphore::new(1));
+        Receiver::begin(store(), turns.try_acquire_owned().unwrap()).await.unwrap()
+    }
+
+    fn frame(sequence: u64, rows: &[(&str, &str)], rows_total: Option<u64>) -> Frame {
+        let mut bytes = Vec::new();
+        rows.iter().for_each(|(key, value)| put_row(&mut bytes, key.as_bytes(), value.as_bytes()));
+        Frame { sequence, crc32c: crc32c::crc32c(&bytes), rows: bytes.into(), rows_total }
+    }
+
+    async fn fate(frames: Vec<Frame>) -> Result<ReceivedState, TransferError> {
+        let mut receiver = receiver().await;
+        for frame in frames {
+            receiver = receiver.write(frame).await?;
+        }
+        receiver.finish(&SnapshotMeta::default()).await
+    }
+
+    #[tokio::test]
+    async fn only_a_whole_state_is_accepted() {
+        let first = || frame(0, &[("a", "1"), ("b", "")], None);
+        let last = |total| frame(1, &[("c", "3")], Some(total));
+        assert!(fate(vec![first(), last(3)]).await.is_ok());
+        assert!(matches!(fate(vec![first()]).await, Err(TransferError::Incomplete { .. })));
+        assert!(matches!(fate(vec![]).await, Err(TransferError::Incomplete { .. })));
+        assert!(matches!(
+            fate(vec![first(), last(4)]).await,
+            Err(TransferError::Incomplete { .. })
+        ));
+        assert!(matches!(fate(vec![last(1)]).await, Err(TransferError::OutOfOrder { .. })));
+        assert!(matches!(
+            fate(vec![first(), first()]).await,
+            Err(TransferError::OutOfOrder { .. })
+        ));
+        let more = vec![first(), last(3), frame(2, &[("d", "")], None)];
+        assert!(matches!(fate(more).await, Err(TransferError::OutOfOrder { .. })));
+    }
+
+    #[tokio::test]
+    async fn damage_is_noticed() {
+        let flipped = Frame { crc32c: 7, ..frame(0, &[("a", "1")], Some(1)) };
+        assert!(matches!(fate(vec![flipped]).await, Err(TransferError::Damaged { sequence: 0 })));
+        // A frame that is what its sender made of it, but not rows.
+        let cut = Bytes::from_static(&[9, 0, 0, 0, 0, 0, 0, 0, b'a']);
+        let cut =
+            Frame { sequence: 0, crc32c: crc32c::crc32c(&cut), rows: cut, rows_total: Some(1) };
+        assert!(matches!(fate(vec![cut]).await, Err(TransferError::Damaged { .. })));
+    }
+
+    #[tokio::test]
+    async fn frames_of_a_state_rebuild_it() {
+        let source = receiver().await;
+        let value = "v".repeat(1000);
+        let rows: Vec<(String, &str)> =
+            (0..1000).map(|i| (format!("key {i:04}"), value.as_str())).collect();
+        let rows: Vec<(&str, &str)> = rows.iter().map(|(key, value)| (&**key, *value)).collect();
+        let source = source.write(frame(0, &rows, Some(1000))).await.unwrap();
+        let received = source.finish(&SnapshotMeta::default()).await.unwrap();
+        let holder = store();
+        let (disk, paths, _) = holder.place();
+        // What `replace` renames; here the received database belongs to another disk.
+        disk.create_new(&paths.state_new()).unwrap();
+        holder.replace(received.database).unwrap();
+
+        let mut sender = Sender::new(holder.snapshot().unwrap());
+        let mut sent = Vec::new();
+        while let Some((frame, next)) = sender.next().await.unwrap() {
+            sent.push(frame);
+            sender = next;
+        }
+        assert!(sent.len() >= 4, "{} frames", sent.len());
+        let mut all = Vec::new();
+        for frame in &sent {
+            let mut bytes = frame.rows.as_ref();
+            while let Some((key, value, rest)) = take_row(bytes) {
+                all.push((key.to_vec(), value.to_vec()));
+                bytes = rest;
+            }
+        }
+        let expected: Vec<_> =
+            rows.iter().map(|(k, v)| (k.as_bytes().to_vec(), v.as_bytes().to_vec())).collect();
+        assert_eq!(all, expected);
+        assert!(fate(sent).await.is_ok());
     }
 }

@@ -8,7 +8,7 @@ use std::{io, sync::Arc, time::SystemTime};
 use atoll_core::{Algorithm, Digest, RepoName, digest::Hasher, route::UploadId};
 use bytes::Bytes;
 
-use crate::io::{Disk, disk::DiskFile};
+use crate::io::{Disk, disk::DiskFile, plant::Plant};
 
 use super::{
     BLOCK_BYTES, BLOCK_LEN,
@@ -164,7 +164,9 @@ impl Ingest {
         }
         let file = self.open(disk, paths)?;
         // After a failed sync the file is given up, whatever the reason was: a full disk too.
-        file.sync().at("sync", &paths.upload_data(self.id)).map_err(DiskFailure::Io)?;
+        if !Plant::RecordBeforeBytes.is_planted() {
+            file.sync().at("sync", &paths.upload_data(self.id)).map_err(DiskFailure::Io)?;
+        }
         if !self.are_names_durable {
             for folder in [paths.upload(self.id), paths.uploads()] {
                 disk.sync_dir(&folder).at("sync", &folder).map_err(DiskFailure::Io)?;

@@ -65,25 +65,13 @@ impl Paths {
         self.sessions().join(format!("{id}{RECORD_NEW}"))
     }
 
-    fn algorithm(&self, algorithm: Algorithm) -> PathBuf {
+    /// The folder that holds the shard folders of `algorithm`.
+    pub(crate) fn shards(&self, algorithm: Algorithm) -> PathBuf {
         self.root.join("blobs").join(algorithm.name())
     }
 
-    /// Every shard folder, parents first.
-    pub(crate) fn shards(&self) -> impl Iterator<Item = PathBuf> {
-        let folders = Algorithm::ALL.map(|algorithm| self.algorithm(algorithm));
-        folders
-            .into_iter()
-            .flat_map(|folder| (0..=255u8).map(move |shard| folder.join(format!("{shard:02x}"))))
-    }
-
-    /// The folder that holds the shard folders of `algorithm`.
-    pub(crate) fn shard_parents(&self) -> [PathBuf; 2] {
-        Algorithm::ALL.map(|algorithm| self.algorithm(algorithm))
-    }
-
     pub(crate) fn shard(&self, digest: &Digest) -> PathBuf {
-        self.algorithm(digest.algorithm()).join(format!("{:02x}", digest.as_bytes()[0]))
+        self.shards(digest.algorithm()).join(shard_name(digest.as_bytes()[0]))
     }
 
     pub(crate) fn blob(&self, digest: &Digest) -> PathBuf {
@@ -102,6 +90,11 @@ impl Paths {
         let name = format!("{}-{}-{copy}", digest.algorithm(), digest.hex());
         self.quarantine().join(name)
     }
+}
+
+/// The name of the shard folder of digests that begin with `byte`.
+pub(crate) fn shard_name(byte: u8) -> String {
+    format!("{byte:02x}")
 }
 
 /// The data file in the folder of an upload, a blob or a quarantined copy.
@@ -156,8 +149,10 @@ mod tests {
         let id = UploadId::from_bytes([0; 16]);
         let upload = format!("store/uploads/{id}/data");
         assert_eq!(paths().upload_data(id), Path::new(&upload));
-        assert_eq!(paths().shards().count(), 512);
-        assert!(paths().shards().any(|shard| shard == paths().shard(&digest)));
+        assert_eq!(
+            paths().shard(&digest),
+            paths().shards(Algorithm::Sha256).join(shard_name(0xe3))
+        );
     }
 
     #[test]

@@ -12,10 +12,11 @@ use bytes::Bytes;
 use crate::io::{Disk, disk::DiskFile};
 
 use super::{
-    BLOCK_BYTES, BLOCK_LEN, BlobInfo, Shared,
+    BLOCK_BYTES, BLOCK_LEN, BlobInfo,
     error::{At, BlobOverLimit, CorruptBlob, DamagedBlob, ReadError, StoreIo},
     paths::Paths,
     quarantine::Suspicion,
+    shared::Shared,
     sums::first_mismatch,
     trailer::{Trailer, content_bytes_of_file, trailer_bytes},
 };

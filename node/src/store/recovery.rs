@@ -9,7 +9,7 @@
 
 use std::{collections::BTreeSet, io, path::Path};
 
-use atoll_core::route::UploadId;
+use atoll_core::{Algorithm, route::UploadId};
 
 use crate::io::Disk;
 
@@ -17,7 +17,9 @@ use super::{
     damaged::Damaged,
     error::{At, StoreIo},
     ingest::Ingest,
-    paths::{Paths, RecordName, data_in, parse_quarantined, parse_record, parse_upload},
+    paths::{
+        Paths, RecordName, data_in, parse_quarantined, parse_record, parse_upload, shard_name,
+    },
     record::Record,
 };
 
@@ -73,21 +75,20 @@ fn lay_folders(disk: &dyn Disk, paths: &Paths) -> Result<(), StoreIo> {
     for folder in [paths.uploads(), paths.sessions(), paths.quarantine()] {
         create_dir(disk, &folder)?;
     }
-    for folder in paths.shard_parents() {
-        lay_with_parents(disk, &folder)?;
-        let present = disk.list(&folder).at("list", &folder)?;
-        let present: BTreeSet<String> = present.into_iter().map(|entry| entry.name).collect();
-        let is_missing = |shard: &&std::path::PathBuf| {
-            shard.parent() == Some(&*folder)
-                && !shard.file_name().is_some_and(|name| present.contains(&*name.to_string_lossy()))
-        };
-        let shards: Vec<_> = paths.shards().collect();
-        for shard in shards.iter().filter(is_missing) {
-            create_dir(disk, shard)?;
-        }
-        disk.sync_dir(&folder).at("sync", &folder)?;
+    for algorithm in Algorithm::ALL {
+        lay_shards(disk, &paths.shards(algorithm))?;
     }
     disk.sync_dir(paths.root()).at("sync", paths.root())
+}
+
+fn lay_shards(disk: &dyn Disk, folder: &Path) -> Result<(), StoreIo> {
+    lay_with_parents(disk, folder)?;
+    let present = disk.list(folder).at("list", folder)?;
+    let present: BTreeSet<String> = present.into_iter().map(|entry| entry.name).collect();
+    for shard in (0..=u8::MAX).map(shard_name).filter(|shard| !present.contains(shard)) {
+        create_dir(disk, &folder.join(shard))?;
+    }
+    disk.sync_dir(folder).at("sync", folder)
 }
 
 fn lay_with_parents(disk: &dyn Disk, folder: &Path) -> Result<(), StoreIo> {

@@ -9,6 +9,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{BLOCK_BYTES, BLOCK_LEN};
+use crate::io::plant::Plant;
 
 /// The checksums of content that grows at its end.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,6 +69,9 @@ pub(crate) fn blocks_of(content_bytes: u64) -> u64 {
 /// `blocks` starts at a block boundary; its last block may be short. A block without an expected
 /// checksum does not match.
 pub(crate) fn first_mismatch(blocks: &[u8], expected: &[u32]) -> Option<usize> {
+    if Plant::SkipBlockCheck.is_planted() {
+        return None;
+    }
     blocks
         .chunks(BLOCK_LEN)
         .enumerate()

@@ -1,5 +1,6 @@
 //! What the metadata tests share: seams, commands, and how to look at the result.
 #![allow(dead_code, reason = "each test binary uses its part")]
+#![allow(clippy::unwrap_used, reason = "a test panics when something is wrong")]
 
 use std::sync::Arc;
 

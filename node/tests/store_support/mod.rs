@@ -1,6 +1,9 @@
 //! What the tests of the store share: stores on a real folder, and content to push.
 #![allow(dead_code, reason = "every test takes what it needs")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::disallowed_methods, reason = "a test looks at the folder from outside")]
+
+pub mod story;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 

@@ -12,8 +12,9 @@ section! {
     /// What the node writes to standard error.
     Log = "log";
 
-    /// The least severe level that is written, with exceptions by module.
-    level: LogFilter = "info";
+    /// The least severe level that is written, with exceptions by module. The Raft library narrates
+    /// each of its steps at `info`, which only its authors can use.
+    level: LogFilter = "info,openraft=warn";
 
     /// Form of a line: `text` for people, `json` for machines, `auto` for text on a terminal and
     /// JSON elsewhere.

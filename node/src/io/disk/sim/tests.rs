@@ -151,6 +151,24 @@ fn a_rename_is_atomic() {
     }
 }
 
+/// A rename made durable through its target takes along what its source folder did before.
+#[test]
+fn a_synced_rename_leaves_no_second_name() {
+    for loss in [Loss::DropAll, Loss::KeepAll] {
+        let device = device();
+        let disk = device.mount();
+        disk.create_dir(path("d")).unwrap();
+        disk.create_dir(path("e")).unwrap();
+        disk.sync_dir(path("")).unwrap();
+        write(&disk, "d/a", b"a").sync().unwrap();
+        disk.rename(path("d/a"), path("e/b")).unwrap();
+        disk.sync_dir(path("e")).unwrap();
+        device.power_cut(loss);
+        let disk = device.mount();
+        assert_eq!((names(&disk, "d"), names(&disk, "e")), (vec![], vec!["b".to_owned()]));
+    }
+}
+
 #[test]
 fn folders_are_independent_unless_there_is_a_journal() {
     let mut second_without_first = [0, 0];

@@ -1,0 +1,252 @@
+//! The machines of a simulation. One so far; nothing here depends on there being one.
+//!
+//! A [`Machine`] is a disk, a clock and an address, on which node processes live and die. What
+//! outlasts a process is in here; what a process holds dies with it.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use atoll_node::{
+    app::node::{Node, NodeSettings},
+    config::Config,
+    io::{
+        Io,
+        clock::SimClock,
+        disk::sim::{Loss, SimDisk},
+        entropy::SimEntropy,
+        net::partition,
+    },
+};
+use madsim::{
+    runtime::{Handle, NodeHandle},
+    task::NodeId,
+};
+use tokio::sync::Notify;
+
+/// How long the end of a process takes to reach everyone who held something of it.
+const DEATH: Duration = Duration::from_millis(5);
+
+/// How often [`Machine::wait_ready`] looks.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// Where a process is in its life.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// There is none.
+    Off,
+    /// It recovers what is on the disk.
+    Starting,
+    /// It serves.
+    Ready,
+    /// It ended in order.
+    Stopped,
+    /// It did not start.
+    Failed(String),
+}
+
+/// A machine.
+#[derive(Clone)]
+pub struct Machine {
+    /// Where its registry is served.
+    pub http: SocketAddr,
+    /// Its disk.
+    pub device: SimDisk,
+    id: NodeId,
+    body: Arc<Body>,
+}
+
+struct Body {
+    name: String,
+    device: SimDisk,
+    clock: Arc<SimClock>,
+    settings: NodeSettings,
+    seed: u64,
+    lives: AtomicU64,
+    phase: Mutex<Phase>,
+    stop: Notify,
+}
+
+impl Body {
+    fn set(&self, phase: Phase) {
+        *self.phase.lock().unwrap_or_else(PoisonError::into_inner) = phase;
+    }
+
+    /// One process, from its start to its end.
+    async fn live(self: Arc<Self>) {
+        self.set(Phase::Starting);
+        let life = self.lives.fetch_add(1, Relaxed);
+        let io = Io {
+            clock: self.clock.clone(),
+            disk: self.device.mount(),
+            entropy: Arc::new(SimEntropy::new(self.seed ^ life << 32)),
+        };
+        match Box::pin(Node::start(io, self.settings.clone())).await {
+            Ok(node) => {
+                self.set(Phase::Ready);
+                self.stop.notified().await;
+                node.stop().await;
+                self.set(Phase::Stopped);
+            }
+            Err(error) => {
+                tracing::info!(machine = self.name, error = format!("{error:#}"), "no start");
+                self.set(Phase::Failed(format!("{error:#}")));
+            }
+        }
+    }
+}
+
+/// What a scenario chooses about its nodes.
+#[derive(Clone, Copy, Debug)]
+pub struct Tuning {
+    /// Log entries between two snapshots: small, so that purges happen within a run.
+    pub snapshot_interval: u64,
+    /// Bytes of a batch on its way to the disk: small, so that an upload takes several.
+    pub batch_bytes: usize,
+    /// Largest blob kept in memory; 0 keeps none, so that every read meets the disk.
+    pub object_bytes_max: u64,
+}
+
+fn settings(ip: IpAddr, tuning: &Tuning) -> NodeSettings {
+    let mut settings = NodeSettings::from(&Config::default());
+    settings.http = SocketAddr::new(ip, 5000);
+    settings.admin = SocketAddr::new(ip, 5002);
+    settings.metadata.snapshot_interval = tuning.snapshot_interval;
+    settings.metadata.entries_kept = tuning.snapshot_interval / 4;
+    settings.metadata.log_cache_bytes = 1 << 20;
+    settings.metadata.state_cache_bytes = 1 << 20;
+    settings.store.batch_bytes = tuning.batch_bytes;
+    settings.tiers.object_bytes_max = tuning.object_bytes_max;
+    settings.tiers.object_cache_bytes = 4 << 20;
+    settings.tiers.window_cache_bytes = 4 << 20;
+    settings
+}
+
+/// A node of the simulated network, known to the partition table.
+pub fn host(name: &str, ip: IpAddr) -> NodeHandle {
+    let host = Handle::current().create_node().name(name).ip(ip).build();
+    partition::register(ip, host.id());
+    host
+}
+
+impl Machine {
+    /// Sets a machine up and starts its node.
+    pub fn start(number: u8, device: SimDisk, tuning: &Tuning, seed: u64) -> Machine {
+        let ip = IpAddr::from([10, 0, 0, number]);
+        let body = Arc::new(Body {
+            name: format!("n{number}"),
+            device: device.clone(),
+            clock: Arc::new(SimClock::new()),
+            settings: settings(ip, tuning),
+            seed,
+            lives: AtomicU64::new(0),
+            phase: Mutex::new(Phase::Off),
+            stop: Notify::new(),
+        });
+        let process = body.clone();
+        let host = Handle::current()
+            .create_node()
+            .name(body.name.clone())
+            .ip(ip)
+            .init(move || process.clone().live())
+            .build();
+        partition::register(ip, host.id());
+        Machine { http: body.settings.http, device, id: host.id(), body }
+    }
+
+    /// Where its process is in its life.
+    pub fn phase(&self) -> Phase {
+        self.body.phase.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Waits until the node serves.
+    ///
+    /// # Errors
+    /// What it did instead.
+    pub async fn wait_ready(&self, within: Duration) -> Result<(), String> {
+        for _ in 0..within.as_millis() / LOOK.as_millis() {
+            match self.phase() {
+                Phase::Ready => return Ok(()),
+                Phase::Starting | Phase::Off => tokio::time::sleep(LOOK).await,
+                phase => return Err(format!("{}: {phase:?}", self.body.name)),
+            }
+        }
+        Err(format!("{} is not ready after {within:?}", self.body.name))
+    }
+
+    /// Kills the process (`kill -9`).
+    pub async fn kill(&self) {
+        // The disk first: what the process still does while it is taken apart must not reach it.
+        self.device.process_kill();
+        self.end().await;
+    }
+
+    /// Cuts the power: the connections fall silent, the disk loses what `loss` says.
+    pub async fn power_cut(&self, loss: Loss) {
+        partition::power_off(self.id);
+        self.device.power_cut(loss);
+        self.end().await;
+    }
+
+    async fn end(&self) {
+        Handle::current().kill(self.id);
+        tokio::time::sleep(DEATH).await;
+        self.body.set(Phase::Off);
+    }
+
+    /// Starts a new process.
+    pub fn restart(&self) {
+        partition::power_on(self.id);
+        self.body.set(Phase::Starting);
+        Handle::current().restart(self.id);
+    }
+
+    /// Asks the node to stop in order, and waits for it.
+    pub async fn stop(&self, within: Duration) -> Result<(), String> {
+        self.body.stop.notify_one();
+        for _ in 0..within.as_millis() / LOOK.as_millis() {
+            if self.phase() == Phase::Stopped {
+                return Ok(());
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+        Err(format!("{} did not stop within {within:?}", self.body.name))
+    }
+
+    /// Cuts the links between this machine and the one that the caller runs on: (to it, from it).
+    pub fn cut_off_from_here(&self, (to_it, from_it): (bool, bool)) {
+        let here = madsim::plugin::node();
+        if to_it {
+            partition::cut(here, self.id);
+        }
+        if from_it {
+            partition::cut(self.id, here);
+        }
+    }
+
+    /// Heals every link.
+    pub fn heal(&self) {
+        partition::heal_all();
+    }
+
+    /// Lets the time of day jump by so many hours, and the clock drift from now on.
+    pub fn jump_clock(&self, hours: i64, drift_ppm: i64) {
+        self.body.clock.jump_wall(hours * 3_600_000);
+        self.body.clock.set_drift(drift_ppm);
+    }
+
+    /// Freezes the process.
+    pub fn pause(&self) {
+        Handle::current().pause(self.id);
+    }
+
+    /// Ends [`Machine::pause`].
+    pub fn resume(&self) {
+        Handle::current().resume(self.id);
+    }
+}

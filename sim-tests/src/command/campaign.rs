@@ -1,0 +1,24 @@
+//! `sim campaign`: many seeds of one scenario.
+
+use crate::{
+    runner::{Job, Tally, run_all},
+    scenarios::Scenario,
+};
+
+/// Runs the seeds; answers whether all passed.
+pub fn run(scenario: Scenario, from: u64, count: u64, jobs: usize) -> anyhow::Result<bool> {
+    let tally = tally(scenario, from, count, jobs)?;
+    Ok(tally.failed == 0 && tally.passed == count)
+}
+
+/// Runs the seeds and sums them up.
+pub fn tally(scenario: Scenario, from: u64, count: u64, jobs: usize) -> anyhow::Result<Tally> {
+    let mut tally = Tally::new();
+    let seeds = (from..from.saturating_add(count)).map(|seed| Job::new(scenario, seed));
+    run_all(seeds, jobs, |ended| {
+        tally.add(&ended);
+        true
+    })?;
+    tally.print(scenario.name());
+    Ok(tally)
+}

@@ -1,0 +1,49 @@
+//! `sim ci`: the fixed set that every change is tested with, in a few minutes on two cores.
+
+use super::{bite, campaign, crash, meta};
+use crate::{
+    runner::Tally,
+    scenarios::{Scenario, story::Story},
+};
+
+/// Seeds that are run twice.
+const META_SEEDS: u64 = 5;
+/// Seeds of `mixed`.
+const MIXED_SEEDS: u64 = 100;
+
+/// How sparsely each story is cut, and how many cases at least that must be. Odd strides meet both
+/// sides of an operation.
+const STORIES: [(Story, u64, u64); 5] = [
+    (Story::Push, 19, 20),
+    (Story::TagMove, 11, 15),
+    (Story::Delete, 11, 15),
+    (Story::SessionResume, 9, 10),
+    (Story::FirstStart, 79, 10),
+];
+
+/// Answers whether everything passed and nothing was left out.
+pub fn run(jobs: usize) -> anyhow::Result<bool> {
+    let meta = meta::tally(META_SEEDS, jobs)?;
+    let mut complete = runs(&meta) == 2 * (META_SEEDS + 1);
+    let (mut passed, mut failed) = (meta.passed, meta.failed);
+    for (story, stride, least) in STORIES {
+        let cut = crash::cut(Scenario::Crash(story), stride, 0, jobs)?;
+        complete &= runs(&cut) >= least;
+        passed += cut.passed;
+        failed += cut.failed;
+    }
+    let mixed = campaign::tally(Scenario::Mixed, 0, MIXED_SEEDS, jobs)?;
+    complete &= runs(&mixed) == MIXED_SEEDS;
+    let caught = bite::caught(jobs)?;
+    passed += mixed.passed + caught;
+    failed += mixed.failed + bite::PLANTED - caught;
+    if !complete {
+        println!("some runs did not happen");
+    }
+    println!("{passed} passed, {failed} failed");
+    Ok(complete && failed == 0)
+}
+
+fn runs(tally: &Tally) -> u64 {
+    tally.passed + tally.failed
+}

@@ -1,0 +1,252 @@
+//! What goes wrong: faults drawn from the seed, one after another, each ended before the next.
+//!
+//! One machine has one copy of everything, so only faults that it promises to survive are drawn:
+//! a lying disk is not among them, and rot meets blobs, whose bytes are checked, not the database.
+
+use std::{path::PathBuf, time::Duration};
+
+use atoll_core::Digest;
+use atoll_node::io::disk::sim::{AfterSyncError, CrashPoint, Faults, Loss};
+
+use crate::{cluster::Machine, draw::Draw, history::Book, trace, workload::push::short};
+
+/// How long a node may take to be ready again.
+pub const READY: Duration = Duration::from_secs(60);
+
+/// How long a node may take to stop in order: its drain deadline and a little.
+const STOP: Duration = Duration::from_secs(60);
+
+/// A class of faults.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fault {
+    /// `kill -9`.
+    Kill,
+    /// SIGTERM.
+    Stop,
+    /// The power goes at any moment.
+    PowerCut,
+    /// The power goes at a disk operation.
+    CrashAtOperation,
+    /// Some reads and writes fail.
+    IoErrors,
+    /// Some syncs fail, and forget.
+    SyncErrors,
+    /// No room, then room again.
+    Full,
+    /// A blob's bytes change at rest.
+    Rot,
+    /// Every disk operation takes long.
+    Slow,
+    /// The process is frozen.
+    Pause,
+    /// Nothing passes between the users and the node, one way or both.
+    CutLink,
+    /// Packets are lost and late.
+    Lossy,
+    /// The time of day jumps, and the clock runs fast or slow from then on.
+    ClockJump,
+}
+
+impl Fault {
+    /// All classes.
+    pub const ALL: [Fault; 13] = [
+        Fault::Kill,
+        Fault::Stop,
+        Fault::PowerCut,
+        Fault::CrashAtOperation,
+        Fault::IoErrors,
+        Fault::SyncErrors,
+        Fault::Full,
+        Fault::Rot,
+        Fault::Slow,
+        Fault::Pause,
+        Fault::CutLink,
+        Fault::Lossy,
+        Fault::ClockJump,
+    ];
+
+    /// May the node call for help because of it? A process that is killed or cut off has no reason.
+    pub fn explains_errors(self) -> bool {
+        use Fault::{CrashAtOperation, Full, IoErrors, Rot, SyncErrors};
+        matches!(self, CrashAtOperation | Full | IoErrors | Rot | SyncErrors)
+    }
+}
+
+/// The one who does it.
+pub struct Nemesis {
+    /// Whom it does it to.
+    pub machine: Machine,
+    /// Where damage is written down.
+    pub book: Book,
+    /// What it draws from.
+    pub draw: Draw,
+}
+
+impl Nemesis {
+    /// Does one fault and ends it.
+    ///
+    /// # Errors
+    /// When the node did not come back.
+    pub async fn strike(&mut self, fault: Fault) -> Result<(), String> {
+        trace::note("nemesis", format_args!("{fault:?}"));
+        self.book.lock().count(&format!("fault {fault:?}"));
+        match fault {
+            Fault::Kill => {
+                self.machine.kill().await;
+                self.come_back().await?;
+            }
+            Fault::Stop => {
+                self.machine.stop(STOP).await?;
+                self.machine.kill().await;
+                self.come_back().await?;
+            }
+            Fault::PowerCut => self.cut().await?,
+            Fault::CrashAtOperation => self.crash_at_operation().await?,
+            Fault::IoErrors => self.io_errors().await?,
+            Fault::SyncErrors => self.sync_errors().await?,
+            Fault::Full => self.full().await?,
+            Fault::Rot => self.rot(),
+            Fault::Slow => self.slow().await,
+            Fault::Pause => {
+                self.machine.pause();
+                self.wait(100..4_000).await;
+                self.machine.resume();
+            }
+            Fault::CutLink => {
+                let directions = *self.draw.pick(&[(true, true), (true, false), (false, true)]);
+                self.machine.cut_off_from_here(directions);
+                self.wait(100..20_000).await;
+                self.machine.heal();
+            }
+            Fault::Lossy => self.lossy().await,
+            Fault::ClockJump => {
+                let (hours, ppm) = (self.draw.within(0..48), self.draw.within(0..100_000));
+                self.machine.jump_clock(hours as i64 - 24, ppm as i64 - 50_000);
+            }
+        }
+        trace::note("nemesis", format_args!("{fault:?} ended"));
+        Ok(())
+    }
+
+    async fn wait(&mut self, millis: std::ops::Range<u64>) {
+        let pause = self.draw.millis(millis);
+        tokio::time::sleep(pause).await;
+    }
+
+    async fn come_back(&mut self) -> Result<(), String> {
+        self.wait(0..500).await;
+        self.machine.restart();
+        self.machine.wait_ready(READY).await
+    }
+
+    /// The power goes now.
+    async fn cut(&mut self) -> Result<(), String> {
+        let loss = *self.draw.pick(&Loss::ALL);
+        trace::note("nemesis", format_args!("power cut: {loss:?}"));
+        self.machine.power_cut(loss).await;
+        self.come_back().await
+    }
+
+    async fn crash_at_operation(&mut self) -> Result<(), String> {
+        let at = self.machine.device.operation_count() + self.draw.within(0..40);
+        let point = *self.draw.pick(&[CrashPoint::Before, CrashPoint::After]);
+        self.machine.device.crash_at(at, point);
+        for _ in 0..100 {
+            if self.machine.device.operation_count() > at {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        self.cut().await
+    }
+
+    /// A disk that failed may have stopped the metadata for good: the operator restarts the node.
+    async fn io_errors(&mut self) -> Result<(), String> {
+        let (reads, writes) = (self.draw.chance(0.5), self.draw.chance(0.7));
+        self.machine.device.set_faults(|faults| {
+            faults.read_error = if reads { 0.03 } else { 0.0 };
+            faults.write_error = if writes { 0.05 } else { 0.0 };
+        });
+        self.wait(100..1_500).await;
+        self.machine
+            .device
+            .set_faults(|faults| (faults.read_error, faults.write_error) = (0.0, 0.0));
+        self.machine.kill().await;
+        self.come_back().await
+    }
+
+    /// After a failed sync the page cache may show what the platter does not hold, to a new process
+    /// too; only a reboot shows the truth. So the machine is rebooted.
+    async fn sync_errors(&mut self) -> Result<(), String> {
+        let after = *self.draw.pick(&[AfterSyncError::KeepPages, AfterSyncError::DropPages]);
+        self.machine.device.set_faults(|faults| {
+            (faults.sync_error, faults.after_sync_error) = (0.1, after);
+        });
+        self.wait(100..1_500).await;
+        self.machine.device.set_faults(|faults| faults.sync_error = 0.0);
+        self.cut().await
+    }
+
+    async fn full(&mut self) -> Result<(), String> {
+        let whole = Faults::default().capacity;
+        let room = self.draw.within(0..300_000);
+        let used = self.used();
+        self.machine.device.set_faults(|faults| faults.capacity = used + room);
+        self.wait(200..2_000).await;
+        self.machine.device.set_faults(|faults| faults.capacity = whole);
+        // A full disk may have stopped the metadata.
+        self.machine.kill().await;
+        self.come_back().await
+    }
+
+    /// Bytes on the disk.
+    fn used(&self) -> u64 {
+        let space = self.machine.device.mount().space();
+        space.map_or(0, |space| space.total - space.available)
+    }
+
+    /// One bit of one blob flips. Its only copy is lost then, and must be missed, not served.
+    fn rot(&mut self) {
+        let digests: Vec<Digest> = self.book.lock().contents.keys().copied().collect();
+        if digests.is_empty() {
+            return;
+        }
+        let digest = *self.draw.pick(&digests);
+        let hex = digest.hex();
+        let path = PathBuf::from(format!("blobs/sha256/{}/{hex}/data", &hex[..2]));
+        let Ok(len) = self.machine.device.mount().file_len(&path) else { return };
+        let (offset, bit) = (self.draw.within(0..len), self.draw.within(0..8) as u8);
+        if self.machine.device.rot(&path, offset, bit).is_ok() {
+            self.book.lock().damaged.insert(digest);
+            trace::note(
+                "nemesis",
+                format_args!("bit {bit} of byte {offset} of {}", short(&digest)),
+            );
+        }
+    }
+
+    async fn lossy(&mut self) {
+        let net = madsim::net::NetSim::current();
+        let mut usual = None;
+        net.update_config(|config| {
+            usual = Some(config.clone());
+            config.packet_loss_rate = 0.1;
+            config.send_latency = Duration::from_millis(1)..Duration::from_millis(60);
+        });
+        self.wait(200..4_000).await;
+        net.update_config(|config| *config = usual.unwrap_or_default());
+    }
+
+    async fn slow(&mut self) {
+        self.machine.device.set_faults(|faults| {
+            faults.latency = Duration::from_millis(1)..=Duration::from_millis(15);
+            faults.stall = 0.02;
+            faults.stall_time = Duration::from_millis(800);
+        });
+        self.wait(200..3_000).await;
+        self.machine.device.set_faults(|faults| {
+            faults.latency = Duration::ZERO..=Duration::ZERO;
+            faults.stall = 0.0;
+        });
+    }
+}

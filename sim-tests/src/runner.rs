@@ -1,0 +1,192 @@
+//! One process per run: the parent starts them, keeps the logs of those that fail, sums the rest.
+//!
+//! Never many seeds in one process: hash tables seeded by address, and the global state of libraries,
+//! would carry over from one to the next. For the same reason addresses are fixed (`setarch -R`).
+
+#![allow(clippy::disallowed_methods, reason = "this is no node: it starts processes, keeps logs")]
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    fs::{self, File},
+    path::{Path, PathBuf},
+    process::{Child, Command},
+    time::Instant,
+};
+
+use anyhow::Context as _;
+
+use crate::scenarios::Scenario;
+
+/// What a figure of a run is printed behind.
+pub const COUNT_MARK: &str = "COUNT ";
+
+/// Seconds of real time after which a run is stuck. A run takes one or two on a quiet machine.
+const STUCK_SECONDS: &str = "300";
+
+/// Where logs are, below the working directory.
+const LOG_FOLDER: &str = "target/sim-logs";
+
+/// The one line that repeats a failure.
+pub fn repro(scenario: Scenario, seed: u64) -> String {
+    format!("REPRO: just sim-repro {} {seed}", scenario.name())
+}
+
+/// A run to do.
+#[derive(Clone, Copy, Debug)]
+pub struct Job {
+    /// The scenario.
+    pub scenario: Scenario,
+    /// The seed.
+    pub seed: u64,
+    /// A bug to plant.
+    pub plant: Option<&'static str>,
+    /// Should its trace be kept?
+    pub trace: bool,
+    /// Tells runs of the same seed apart.
+    pub again: u8,
+}
+
+impl Job {
+    /// An ordinary run.
+    pub fn new(scenario: Scenario, seed: u64) -> Job {
+        Job { scenario, seed, plant: None, trace: false, again: 0 }
+    }
+}
+
+/// A run that ended.
+#[derive(Clone, Debug)]
+pub struct Ended {
+    /// Which.
+    pub job: Job,
+    /// Did it pass?
+    pub passed: bool,
+    /// What it printed.
+    pub output: String,
+    /// Where its log is, if it failed.
+    pub log: PathBuf,
+}
+
+impl Ended {
+    /// The figures it printed.
+    pub fn counts(&self) -> BTreeMap<String, u64> {
+        let counts = self.output.lines().filter_map(|line| {
+            let (name, count) = line.strip_prefix(COUNT_MARK)?.split_once('=')?;
+            Some((name.to_owned(), count.parse().ok()?))
+        });
+        counts.collect()
+    }
+}
+
+struct Running {
+    job: Job,
+    child: Child,
+    output: PathBuf,
+    log: PathBuf,
+}
+
+/// Runs the jobs, `parallel` at a time, and hands each to `each` when it ended, in order. Stops
+/// starting more when `each` answers false.
+pub fn run_all(
+    jobs: impl IntoIterator<Item = Job>,
+    parallel: usize,
+    mut each: impl FnMut(Ended) -> bool,
+) -> anyhow::Result<()> {
+    fs::create_dir_all(LOG_FOLDER).with_context(|| format!("create `{LOG_FOLDER}`"))?;
+    let mut jobs = jobs.into_iter();
+    let mut running = VecDeque::new();
+    let mut goes_on = true;
+    loop {
+        while goes_on && running.len() < parallel.max(1) {
+            let Some(job) = jobs.next() else { break };
+            running.push_back(start(job)?);
+        }
+        let Some(oldest) = running.pop_front() else { return Ok(()) };
+        goes_on &= each(end(oldest)?);
+    }
+}
+
+fn start(job: Job) -> anyhow::Result<Running> {
+    let plant = job.plant.unwrap_or("none");
+    let name = format!("{}-{}-{plant}-{}", job.scenario.name(), job.seed, job.again);
+    let (output, log) = (path(&name, "out"), path(&name, "log"));
+    let program = std::env::current_exe().context("find this program")?;
+    let mut command = Command::new("setarch");
+    command.args(["-R", "timeout", STUCK_SECONDS]).arg(program).arg("run");
+    command.arg(job.scenario.name()).arg(job.seed.to_string());
+    if job.trace {
+        command.arg("--trace");
+    }
+    command.env_remove("SIM_PLANT");
+    if let Some(plant) = job.plant {
+        command.env("SIM_PLANT", plant);
+    }
+    command.stdout(File::create(&output)?).stderr(File::create(&log)?);
+    let child = command.spawn().context("start `setarch` (package util-linux)")?;
+    Ok(Running { job, child, output, log })
+}
+
+fn path(name: &str, ending: &str) -> PathBuf {
+    Path::new(LOG_FOLDER).join(format!("{name}.{ending}"))
+}
+
+fn end(mut running: Running) -> anyhow::Result<Ended> {
+    let status = running.child.wait()?;
+    let bytes = fs::read(&running.output)?;
+    let mut output = String::from_utf8_lossy(&bytes).into_owned();
+    fs::remove_file(&running.output)?;
+    if status.success() {
+        fs::remove_file(&running.log)?;
+    }
+    // Whatever killed the process, there is a line for it.
+    if !status.success() && !output.contains("VIOLATION") {
+        output.push_str(&format!("VIOLATION the process ended with {status}\n"));
+    }
+    Ok(Ended { job: running.job, passed: status.success(), output, log: running.log })
+}
+
+/// The sums of many runs.
+pub struct Tally {
+    since: Instant,
+    /// Runs that passed.
+    pub passed: u64,
+    /// Runs that failed.
+    pub failed: u64,
+    counts: BTreeMap<String, u64>,
+}
+
+impl Tally {
+    /// Nothing yet.
+    pub fn new() -> Tally {
+        Tally { since: Instant::now(), passed: 0, failed: 0, counts: BTreeMap::new() }
+    }
+
+    /// Adds a run, and tells of it when it failed.
+    pub fn add(&mut self, ended: &Ended) {
+        for (name, count) in ended.counts() {
+            *self.counts.entry(name).or_default() += count;
+        }
+        if ended.passed {
+            self.passed += 1;
+            return;
+        }
+        self.failed += 1;
+        let Job { scenario, seed, .. } = ended.job;
+        for line in ended.output.lines().filter(|line| line.starts_with("VIOLATION")).take(3) {
+            println!("{line}");
+        }
+        println!("log: {}", ended.log.display());
+        println!("{}", repro(scenario, seed));
+    }
+
+    /// Prints the sums.
+    pub fn print(&self, what: &str) {
+        let seconds = self.since.elapsed().as_secs_f64();
+        let runs = self.passed + self.failed;
+        let per_minute = runs as f64 * 60.0 / seconds.max(0.001);
+        println!("{what}: {runs} runs in {seconds:.1} s, {per_minute:.0} per minute");
+        let counts: Vec<String> =
+            self.counts.iter().map(|(name, count)| format!("{name} {count}")).collect();
+        println!("  {}", counts.join(", "));
+        println!("  {} passed, {} failed", self.passed, self.failed);
+    }
+}

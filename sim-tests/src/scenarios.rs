@@ -1,0 +1,87 @@
+//! The scenarios by name.
+
+pub mod crash;
+pub mod mixed;
+pub mod story;
+
+use std::collections::BTreeMap;
+
+use madsim::runtime::Runtime;
+
+use crate::{cluster, trace};
+use story::Story;
+
+/// What one run came to.
+#[derive(Clone, Debug, Default)]
+pub struct Verdict {
+    /// What is broken; nothing, when the run passed.
+    pub violations: Vec<String>,
+    /// Figures of the run, for the sums of a campaign.
+    pub counts: BTreeMap<String, u64>,
+}
+
+/// A scenario.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scenario {
+    /// A power cut at one operation of a story; the seed says at which.
+    Crash(Story),
+    /// Random clients under random faults.
+    Mixed,
+}
+
+impl Scenario {
+    /// All of them.
+    pub const ALL: [Scenario; 6] = [
+        Scenario::Crash(Story::Push),
+        Scenario::Crash(Story::TagMove),
+        Scenario::Crash(Story::Delete),
+        Scenario::Crash(Story::SessionResume),
+        Scenario::Crash(Story::FirstStart),
+        Scenario::Mixed,
+    ];
+
+    /// What it is called on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Scenario::Crash(story) => story.name(),
+            Scenario::Mixed => "mixed",
+        }
+    }
+
+    /// What it does, in a line.
+    pub fn about(self) -> &'static str {
+        match self {
+            Scenario::Crash(story) => story.about(),
+            Scenario::Mixed => "random clients, random faults, then everything is looked for",
+        }
+    }
+
+    /// The scenario of that name.
+    pub fn named(name: &str) -> Option<Scenario> {
+        Scenario::ALL.into_iter().find(|scenario| scenario.name() == name)
+    }
+
+    /// Runs it. Once per process: a seed means the same only in a fresh one.
+    pub fn run(self, seed: u64) -> Verdict {
+        let runtime_seed = match self {
+            Scenario::Crash(_) => seed / crash::CASES,
+            Scenario::Mixed => seed,
+        };
+        let runtime = Runtime::with_seed_and_config(runtime_seed, madsim::Config::default());
+        runtime.block_on(async move {
+            trace::start();
+            // Scenarios run on a machine of their own: it is the clients' address.
+            let clients = cluster::host("clients", [10, 0, 1, 1].into());
+            let scenario = clients.spawn(async move {
+                match self {
+                    Scenario::Crash(story) => crash::run(story, seed).await,
+                    Scenario::Mixed => mixed::run(seed).await,
+                }
+            });
+            scenario.await.unwrap_or_else(|error| Verdict {
+                violations: vec![format!("the scenario ended early: {error}")],
+                ..Verdict::default()
+            })
+        })
+    }
+}

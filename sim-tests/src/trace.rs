@@ -1,0 +1,57 @@
+//! The trace of a run: what was done, when, with what outcome, and what the disks did meanwhile.
+//!
+//! One seed must give one trace, byte for byte; `sim meta` compares them. So nothing may get in here
+//! that does not follow from the seed.
+
+use std::{
+    cell::RefCell,
+    fmt::Display,
+    sync::{Mutex, OnceLock, PoisonError},
+};
+
+use atoll_core::{Digest, digest::Algorithm};
+use atoll_node::io::disk::sim::SimDisk;
+use tokio::time::Instant;
+
+static START: OnceLock<Instant> = OnceLock::new();
+static LINES: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+thread_local! {
+    /// The disk whose operations are told with every line: that of the node under test.
+    static DISK: RefCell<Option<SimDisk>> = const { RefCell::new(None) };
+}
+
+/// Starts the clock.
+pub fn start() {
+    START.get_or_init(Instant::now);
+}
+
+/// Names the disk to watch.
+pub fn watch(disk: &SimDisk) {
+    DISK.with(|watched| *watched.borrow_mut() = Some(disk.clone()));
+}
+
+/// Simulated seconds since the start.
+pub fn stamp() -> String {
+    let elapsed = START.get().map_or(0, |start| start.elapsed().as_micros());
+    format!("[{:>4}.{:06}]", elapsed / 1_000_000, elapsed % 1_000_000)
+}
+
+/// Adds a line.
+pub fn note(who: &str, what: impl Display) {
+    let disk = DISK.with(|watched| watched.borrow().as_ref().map(digest_of)).unwrap_or_default();
+    let line = format!("{} {who} {what}{disk}", stamp());
+    eprintln!("{line}");
+    LINES.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+}
+
+/// The number of changes and reads so far, and a digest of the last changes.
+fn digest_of(disk: &SimDisk) -> String {
+    let log = Digest::of(Algorithm::Sha256, disk.log().join("\n").as_bytes()).hex();
+    format!(" | disk {} {} {}", disk.operation_count(), disk.read_count(), &log[..12])
+}
+
+/// All lines so far.
+pub fn lines() -> Vec<String> {
+    LINES.lock().unwrap_or_else(PoisonError::into_inner).clone()
+}

@@ -1,0 +1,9 @@
+//! What clients do to the registry.
+
+pub mod content;
+mod pull;
+pub mod push;
+mod remove;
+mod resume;
+pub mod user;
+pub mod walk;
