@@ -11,13 +11,13 @@ use crate::{
     admin::{self, AdminState, Check, CheckState, Health},
     auth::Policy,
     config::{Config, NodeName},
-    http::{self, Api, Limits, Patience, Serving},
+    http::{self, Answers, Api, Limits, Patience, Serving},
     io::{Io, net},
     metadata::{Metadata, MetadataSettings},
     registry::{Registry, RegistrySettings},
     store::{BlobStore, Reaper, StoreSettings},
     telemetry::{HttpMetrics, Metrics},
-    tiers::{TierSettings, Tiers},
+    tiers::{TierSettings, Tiers, arena::Arenas},
 };
 
 /// Everything a node is told, typed and checked.
@@ -29,6 +29,8 @@ pub struct NodeSettings {
     pub http: SocketAddr,
     /// Where probes and metrics are served.
     pub admin: SocketAddr,
+    /// Threads for connections of the public API.
+    pub connection_threads: usize,
     /// Bounds of both listeners.
     pub limits: Limits,
     /// Is every change refused?
@@ -50,6 +52,10 @@ impl From<&Config> for NodeSettings {
             id: config.node.id.clone(),
             http: http.listen,
             admin: config.admin.listen,
+            connection_threads: match http.threads {
+                0 => std::thread::available_parallelism().map_or(1, usize::from),
+                threads => threads,
+            },
             limits: Limits {
                 patience: Patience {
                     header_timeout: http.header_timeout,
@@ -109,8 +115,8 @@ pub struct Node {
     api: Arc<Api>,
     stop_public: CancellationToken,
     stop_admin: CancellationToken,
-    public: JoinHandle<usize>,
-    operators: JoinHandle<usize>,
+    public: JoinHandle<std::io::Result<usize>>,
+    operators: JoinHandle<std::io::Result<usize>>,
     reaper: JoinHandle<()>,
 }
 
@@ -131,10 +137,11 @@ impl Node {
         let operators = tokio::spawn(http::serve(
             Serving {
                 name: "admin",
-                router: admin::router(state),
+                answers: Answers::Router(admin::router(state)),
+                threads: 1,
                 limits: settings.limits,
                 clock: io.clock.clone(),
-                arena: None,
+                arenas: Arenas::default(),
                 metrics: Arc::new(HttpMetrics::default()),
             },
             operators,
@@ -152,7 +159,7 @@ impl Node {
         health.set(Check::Metadata, CheckState::Ready);
         gauges::add(&metrics, tiers.clone(), metadata.clone());
         let reaper = tokio::spawn(reap(tiers.store().clone(), stop_public.clone()));
-        let arena = tiers.arena().cloned();
+        let arenas = tiers.arenas();
         let policy = Policy { read_only: settings.read_only };
         let clock = io.clock.clone();
         let registry = Registry::new(tiers, metadata, policy, settings.registry);
@@ -160,10 +167,11 @@ impl Node {
         let api = Arc::new(api);
         let serving = Serving {
             name: "public",
-            router: http::router(api.clone()),
+            answers: Answers::Api(api.clone()),
+            threads: settings.connection_threads,
             limits: settings.limits,
             clock,
-            arena,
+            arenas,
             metrics: metrics.http().clone(),
         };
         let public = tokio::spawn(http::serve(serving, public, stop_public.clone()));
@@ -189,10 +197,13 @@ impl Node {
     pub async fn stop(self) {
         self.health.drain();
         self.stop_public.cancel();
-        let cut_off = self.public.await.unwrap_or_else(|error| {
-            tracing::error!(%error, "public listener ended early");
-            0
-        });
+        let cut_off = match self.public.await.map_err(std::io::Error::other).flatten() {
+            Ok(cut_off) => cut_off,
+            Err(error) => {
+                tracing::error!(%error, "public listener ended early");
+                0
+            }
+        };
         let kept = self.api.registry().tiers().store().checkpoint_all().await;
         tracing::info!(sessions = kept.sessions_saved, cut_off, "unfinished uploads kept");
         self.api.registry().metadata().shutdown().await;
