@@ -15,7 +15,7 @@ use clap::{Parser, Subcommand};
 
 use crate::{
     events,
-    runner::{COUNT_MARK, repro},
+    runner::{COUNT_MARK, fix_addresses, repro},
     scenarios::{Scenario, Verdict},
     trace,
 };
@@ -32,7 +32,7 @@ struct Arguments {
 enum Command {
     /// Lists the scenarios.
     List,
-    /// Runs one seed of a scenario in this process. Use `setarch -R` to repeat a failure.
+    /// Runs one seed of a scenario, its log on standard error.
     Run {
         /// One of `sim list`.
         scenario: String,
@@ -95,9 +95,10 @@ enum Command {
 pub fn run() -> ExitCode {
     let passed = match Arguments::parse().command {
         Command::List => list(),
-        Command::Run { scenario, seed, trace } => {
-            named(&scenario).map(|scenario| run_one(scenario, seed, trace))
-        }
+        Command::Run { scenario, seed, trace } => named(&scenario).and_then(|scenario| {
+            fix_addresses()?;
+            Ok(run_one(scenario, seed, trace))
+        }),
         Command::Campaign { scenario, count, from, jobs } => {
             named(&scenario).and_then(|scenario| campaign::run(scenario, from, count, jobs))
         }

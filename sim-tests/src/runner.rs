@@ -8,6 +8,7 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     fs::{self, File},
+    os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
     process::{Child, Command},
     time::Instant,
@@ -29,6 +30,24 @@ const LOG_FOLDER: &str = "target/sim-logs";
 /// The one line that repeats a failure.
 pub fn repro(scenario: Scenario, seed: u64) -> String {
     format!("REPRO: just sim-repro {} {seed}", scenario.name())
+}
+
+/// Starts this program again at fixed addresses, unless it has them: what hashes addresses must hash
+/// the same ones when a seed is repeated.
+///
+/// # Errors
+/// When `setarch` cannot be started. Never returns otherwise, if it has to start again.
+pub fn fix_addresses() -> anyhow::Result<()> {
+    const NO_RANDOM_ADDRESSES: u32 = 0x0040_0000;
+    let text = fs::read_to_string("/proc/self/personality").context("read the personality")?;
+    let personality = u32::from_str_radix(text.trim(), 16).context("read the personality")?;
+    if personality & NO_RANDOM_ADDRESSES != 0 {
+        return Ok(());
+    }
+    let program = std::env::current_exe().context("find this program")?;
+    let mut command = Command::new("setarch");
+    command.arg("-R").arg(program).args(std::env::args_os().skip(1));
+    Err(command.exec()).context("start `setarch` (package util-linux)")
 }
 
 /// A run to do.
