@@ -15,6 +15,7 @@ install_missing() {
     ((${#missing[@]})) || return 0
     local sudo=()
     [[ $(id -u) == 0 ]] || sudo=(sudo)
+    "${sudo[@]}" apt-get -o DPkg::Lock::Timeout=300 update -qq
     # Packages must not start services of their own: the bench starts its own servers.
     "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 \
         apt-get -o DPkg::Lock::Timeout=300 install -y --no-install-recommends "${missing[@]}"

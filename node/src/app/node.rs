@@ -219,7 +219,9 @@ impl Node {
 async fn establish(io: &Io, configured: Option<NodeName>) -> anyhow::Result<NodeName> {
     let entropy = io.entropy.clone();
     let name = io
-        .disk_op(move |disk| identity::establish(disk.as_ref(), entropy.as_ref(), configured.as_ref()))
+        .disk_op(move |disk| {
+            identity::establish(disk.as_ref(), entropy.as_ref(), configured.as_ref())
+        })
         .await;
     name.context("keep the node's name in its data folder")
 }

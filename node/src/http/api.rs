@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use atoll_core::route::{self, Route, RouteError};
 use axum::body::Body;
+use futures_util::future::BoxFuture;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
 use http_body::Body as _;
 
@@ -116,13 +117,13 @@ fn refuse_framing(parts: &Parts) -> Option<RegistryError> {
     if parts.extensions.get::<Arc<Connection>>().is_some_and(|connection| connection.is_ambiguous())
     {
         let message = "received both Content-Length and Transfer-Encoding; send one of them";
-        return Some(ErrorCode::SizeInvalid.error(message));
+        return Some(ErrorCode::SizeInvalid.error(message).and_close());
     }
     let mut codings = parts.headers.get_all(header::TRANSFER_ENCODING).into_iter();
     let first = codings.next()?;
     let plain = first.as_bytes().eq_ignore_ascii_case(b"chunked") && codings.next().is_none();
     let message = "the only Transfer-Encoding this registry takes is one `chunked`";
-    (!plain).then(|| ErrorCode::SizeInvalid.error(message))
+    (!plain).then(|| ErrorCode::SizeInvalid.error(message).and_close())
 }
 
 /// A header that is longer than the listener allows.
@@ -139,33 +140,43 @@ fn refuse_header(parts: &Parts) -> Option<RegistryError> {
     })
 }
 
+/// Puts the state of a rare or long answer on the heap. hyper keeps room for the largest one on every
+/// connection, idle ones too; pulls, which are neither, stay in place.
+fn boxed<'a>(answer: impl Future<Output = Answer> + Send + 'a) -> BoxFuture<'a, Answer> {
+    Box::pin(answer)
+}
+
 async fn dispatch(api: &Api, route: Route, ask: &Ask, body: &mut Body) -> Answer {
     use Method as M;
     let method = ask.parts.method.clone();
     match (route, method) {
         (Route::Base, M::GET | M::HEAD) => Ok(api.base()),
-        (Route::Catalog, M::GET) => api.catalog(ask).await,
+        (Route::Catalog, M::GET) => boxed(api.catalog(ask)).await,
         (Route::Registries, M::GET) => Ok(api.registries()),
         (Route::Extensions, M::GET) => Ok(api.extensions()),
-        (Route::Tags { repo }, M::GET) => api.tags(&repo, ask).await,
-        (Route::Referrers { repo, digest }, M::GET) => api.referrers(&repo, &digest, ask).await,
+        (Route::Tags { repo }, M::GET) => boxed(api.tags(&repo, ask)).await,
+        (Route::Referrers { repo, digest }, M::GET) => {
+            boxed(api.referrers(&repo, &digest, ask)).await
+        }
         (Route::Blob { repo, digest }, M::GET) => api.get_blob(&repo, &digest, ask).await,
         (Route::Blob { repo, digest }, M::HEAD) => api.head_blob(&repo, &digest, ask).await,
-        (Route::Blob { repo, digest }, M::DELETE) => api.delete_blob(&repo, &digest).await,
+        (Route::Blob { repo, digest }, M::DELETE) => boxed(api.delete_blob(&repo, &digest)).await,
         (Route::Manifest { repo, reference }, M::GET | M::HEAD) => {
             api.get_manifest(&repo, &reference, ask).await
         }
         (Route::Manifest { repo, reference }, M::PUT) => {
-            api.put_manifest(&repo, &reference, ask, body).await
+            boxed(api.put_manifest(&repo, &reference, ask, body)).await
         }
         (Route::Manifest { repo, reference }, M::DELETE) => {
-            api.delete_manifest(&repo, &reference, ask).await
+            boxed(api.delete_manifest(&repo, &reference, ask)).await
         }
-        (Route::Uploads { repo }, M::POST) => api.begin_upload(&repo, ask, body).await,
-        (Route::Upload { repo, id }, M::PATCH) => api.patch_upload(&repo, id, ask, body).await,
-        (Route::Upload { repo, id }, M::PUT) => api.put_upload(&repo, id, ask, body).await,
+        (Route::Uploads { repo }, M::POST) => boxed(api.begin_upload(&repo, ask, body)).await,
+        (Route::Upload { repo, id }, M::PATCH) => {
+            boxed(api.patch_upload(&repo, id, ask, body)).await
+        }
+        (Route::Upload { repo, id }, M::PUT) => boxed(api.put_upload(&repo, id, ask, body)).await,
         (Route::Upload { repo, id }, M::GET) => api.upload_status(&repo, id),
-        (Route::Upload { repo, id }, M::DELETE) => api.cancel_upload(&repo, id).await,
+        (Route::Upload { repo, id }, M::DELETE) => boxed(api.cancel_upload(&repo, id)).await,
         (Route::View, M::GET) => Err(unknown_route(ask.parts.uri.path())),
         (route, method) => Err(wrong_method(&route, &method)),
     }
@@ -211,6 +222,8 @@ impl From<RouteError> for RegistryError {
     }
 }
 
+const CLOSE: HeaderValue = HeaderValue::from_static("close");
+
 fn error_response(error: &RegistryError, id: RequestId, method: &Method) -> Response<Body> {
     let body = error.body(&id.text()).to_string();
     let mut response = Response::builder()
@@ -219,6 +232,9 @@ fn error_response(error: &RegistryError, id: RequestId, method: &Method) -> Resp
         .header(header::CONTENT_LENGTH, body.len());
     if let Some(seconds) = error.retry_after_seconds {
         response = response.header(header::RETRY_AFTER, seconds);
+    }
+    if error.closes_connection {
+        response = response.header(header::CONNECTION, CLOSE);
     }
     if let Some(upload) = &error.upload {
         response = response
@@ -264,12 +280,7 @@ fn log_error(error: &RegistryError, id: RequestId, parts: &Parts) {
     }
 }
 
-fn log_answer(
-    response: &Response<Body>,
-    id: RequestId,
-    parts: &Parts,
-    taken: Duration,
-) {
+fn log_answer(response: &Response<Body>, id: RequestId, parts: &Parts, taken: Duration) {
     let (method, path) = (&parts.method, parts.uri.path());
     let changes = !matches!(*method, Method::GET | Method::HEAD);
     let status = response.status().as_u16();

@@ -39,7 +39,8 @@ pub fn ascii(text: String) -> HeaderValue {
 }
 
 fn from_bytes(text: Bytes) -> HeaderValue {
-    HeaderValue::from_maybe_shared(text).expect("digests, names, tags and numbers are printable ASCII")
+    HeaderValue::from_maybe_shared(text)
+        .expect("digests, names, tags and numbers are printable ASCII")
 }
 
 /// How many headers an answer has at most, so that its map is made once.

@@ -145,7 +145,9 @@ impl Answers {
     async fn answer(self, request: Request<Body>) -> Response<Body> {
         match self {
             Answers::Api(api) => api.answer(request).await,
-            Answers::Router(router) => router.oneshot(request).await.unwrap_or_else(|never| match never {}),
+            Answers::Router(router) => {
+                router.oneshot(request).await.unwrap_or_else(|never| match never {})
+            }
         }
     }
 }
@@ -368,7 +370,8 @@ async fn converse(
                 .header_read_timeout(None)
                 .max_headers(limits.header_fields_max)
                 .max_buf_size(HTTP1_BUFFER_BYTES_MAX);
-            let served = watcher.watch(http1.serve_connection(TokioIo::new(stream), service));
+            let served =
+                Box::pin(watcher.watch(http1.serve_connection(TokioIo::new(stream), service)));
             until_cut(served, connection).await
         }
         Some(Protocol::Http2) => {
@@ -383,7 +386,8 @@ async fn converse(
                 .initial_stream_window_size(1 << 20)
                 .initial_connection_window_size(4 << 20)
                 .max_frame_size(64 << 10);
-            let served = watcher.watch(http2.serve_connection(TokioIo::new(stream), service));
+            let served =
+                Box::pin(watcher.watch(http2.serve_connection(TokioIo::new(stream), service)));
             until_cut(served, connection).await
         }
     }
@@ -416,9 +420,9 @@ fn answer(
     request.extensions_mut().insert(connection);
     request.extensions_mut().insert(HeaderLimit(header_bytes_max));
     let answers = server.answers.clone();
-    answers.answer(request).map(|response| {
-        Ok(response.map(|body| TrackedBody::new(body, open, metrics)))
-    })
+    answers
+        .answer(request)
+        .map(|response| Ok(response.map(|body| TrackedBody::new(body, open, metrics))))
 }
 
 /// The bound of a request's header fields in bytes, for the API that refuses what is over it.

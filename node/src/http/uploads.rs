@@ -113,7 +113,8 @@ fn chunk_range(
     let mut values = ask.parts.headers.get_all(header::CONTENT_RANGE).into_iter();
     let Some(value) = values.next() else { return Ok(None) };
     if values.next().is_some() {
-        let error = ErrorCode::SizeInvalid.error("received several Content-Range headers; send one");
+        let error =
+            ErrorCode::SizeInvalid.error("received several Content-Range headers; send one");
         return Err(error.with_upload(position.clone()));
     }
     let text = value.to_str().unwrap_or("?");
@@ -164,7 +165,8 @@ impl Api {
         if declared <= bytes_max {
             return Ok(());
         }
-        let message = format_args!("the blob has {declared} bytes, at most {bytes_max} are allowed");
+        let message =
+            format_args!("the blob has {declared} bytes, at most {bytes_max} are allowed");
         Err(ErrorCode::SizeInvalid.error(message).with_status(StatusCode::PAYLOAD_TOO_LARGE))
     }
 

@@ -68,6 +68,7 @@ impl ErrorCode {
             detail: Value::Null,
             retry_after_seconds: None,
             upload: None,
+            closes_connection: false,
             cause: None,
         }
     }
@@ -89,6 +90,8 @@ pub struct RegistryError {
     pub retry_after_seconds: Option<u32>,
     /// Where the upload session stands, for answers that tell the client how to go on.
     pub upload: Option<UploadPosition>,
+    /// Must the connection end with this answer, because what follows on it cannot be trusted?
+    pub closes_connection: bool,
     /// What happened inside. For the log only.
     #[source]
     pub cause: Option<anyhow::Error>,
@@ -128,6 +131,12 @@ impl RegistryError {
     /// Says where the upload session stands.
     pub fn with_upload(mut self, upload: UploadPosition) -> Self {
         self.upload = Some(upload);
+        self
+    }
+
+    /// Ends the connection with this answer.
+    pub fn and_close(mut self) -> Self {
+        self.closes_connection = true;
         self
     }
 

@@ -1,5 +1,7 @@
 //! Manifests: push, pull, delete; by digest and by tag.
 
+use std::collections::BTreeMap;
+
 use atoll_core::{
     Algorithm, Digest, Reference, RepoName, Tag,
     manifest::{self, Manifest},
@@ -128,6 +130,10 @@ impl Registry {
             foreign_blobs.sort();
             foreign_blobs.dedup();
         }
+        // Only a referrers listing tells annotations; they may be megabytes, which every voter would
+        // keep twice.
+        let annotations =
+            if manifest.subject.is_some() { manifest.annotations } else { BTreeMap::new() };
         PutManifest {
             repo: repo.clone(),
             digest,
@@ -138,7 +144,7 @@ impl Registry {
             children: manifest.children,
             subject: manifest.subject,
             artifact_type: manifest.artifact_type,
-            annotations: manifest.annotations,
+            annotations,
             tags,
             precondition,
             protected: self.protection(repo),

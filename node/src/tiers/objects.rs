@@ -25,7 +25,8 @@ impl ObjectArenas {
     pub(super) fn new(settings: &TierSettings) -> ObjectArenas {
         let bytes = usize::try_from(settings.object_cache_bytes).unwrap_or(usize::MAX);
         let largest = usize::try_from(settings.object_bytes_max).unwrap_or(usize::MAX);
-        let large = (largest > SMALL_SLOT_BYTES).then(|| try_arena(largest, bytes / SMALL_SLOT_BYTES));
+        let large =
+            (largest > SMALL_SLOT_BYTES).then(|| try_arena(largest, bytes / SMALL_SLOT_BYTES));
         ObjectArenas {
             small: try_arena(SMALL_SLOT_BYTES, bytes / SLOT_BYTES_MIN),
             large: large.flatten(),

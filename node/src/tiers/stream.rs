@@ -10,12 +10,17 @@ use crate::store::{BLOCK_BYTES, BlobReader, ReadError};
 
 const _: () = assert!((PIECE_BYTES as u64).is_multiple_of(BLOCK_BYTES));
 
-/// A blob in the store, open for reading.
+/// A blob in the store, open for reading. Clones share it.
 #[derive(Clone, Debug)]
 pub struct OpenedBlob {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
     tiers: Tiers,
     digest: Digest,
-    reader: Arc<BlobReader>,
+    reader: BlobReader,
 }
 
 impl Tiers {
@@ -25,14 +30,15 @@ impl Tiers {
     /// The disk failed, or the copy on it is damaged.
     pub async fn open(&self, digest: &Digest) -> Result<Option<OpenedBlob>, ReadError> {
         let Some(reader) = self.store.open_blob(digest).await? else { return Ok(None) };
-        Ok(Some(OpenedBlob { tiers: self.clone(), digest: *digest, reader: Arc::new(reader) }))
+        let inner = Inner { tiers: self.clone(), digest: *digest, reader };
+        Ok(Some(OpenedBlob { inner: Arc::new(inner) }))
     }
 }
 
 impl OpenedBlob {
     /// Length of the blob in bytes.
     pub fn size(&self) -> u64 {
-        self.reader.size()
+        self.inner.reader.size()
     }
 
     /// Reads `[start, end)`. `end` may not be beyond the blob.
@@ -43,8 +49,8 @@ impl OpenedBlob {
 
     /// The window with number `index`, from memory or disk; `None` when no slot is free for it.
     async fn window(&self, index: u64) -> Result<Option<Bytes>, Arc<ReadError>> {
-        let tiers = &self.tiers;
-        let key = (self.digest, index);
+        let tiers = &self.inner.tiers;
+        let key = (self.inner.digest, index);
         if let Some(bytes) = tiers.windows.get(&key).await {
             tiers.counters.window_hits.fetch_add(1, Relaxed);
             return Ok(Some(bytes));
@@ -58,12 +64,13 @@ impl OpenedBlob {
             match &tiers.arena {
                 Some(arena) => {
                     let slot = arena.take(len).ok_or(None)?;
-                    let slot = self.reader.read_blocks(first_block, slot).await.map_err(failed)?;
+                    let slot =
+                        self.inner.reader.read_blocks(first_block, slot).await.map_err(failed)?;
                     Ok(slot.freeze())
                 }
                 None => {
                     let buffer = BytesMut::zeroed(len);
-                    let read = self.reader.read_blocks(first_block, buffer).await;
+                    let read = self.inner.reader.read_blocks(first_block, buffer).await;
                     Ok(read.map_err(failed)?.freeze())
                 }
             }
@@ -79,12 +86,12 @@ impl OpenedBlob {
 
     /// The blocks that hold `[start, end)`, at most [`PIECE_BYTES`] of them, past the cache.
     async fn piece(&self, start: u64, end: u64) -> Result<Bytes, Arc<ReadError>> {
-        self.tiers.counters.unshared_reads.fetch_add(1, Relaxed);
+        self.inner.tiers.counters.unshared_reads.fetch_add(1, Relaxed);
         let first_block = start / BLOCK_BYTES;
         let from = first_block * BLOCK_BYTES;
         let to = end.next_multiple_of(BLOCK_BYTES).min(from + PIECE_BYTES as u64).min(self.size());
         let buffer = BytesMut::zeroed((to - from) as usize);
-        let read = self.reader.read_blocks(first_block, buffer).await.map_err(Arc::new)?;
+        let read = self.inner.reader.read_blocks(first_block, buffer).await.map_err(Arc::new)?;
         let bytes = read.freeze();
         let wanted = end.min(to) - from;
         Ok(bytes.slice((start - from) as usize..wanted as usize))

@@ -16,7 +16,7 @@ section! {
     /// The most open upload sessions; more are answered 429 until some end.
     upload_sessions_max: usize = "10000" in "1" ..= "1000000";
 
-    /// The most bytes in all open upload sessions together; more are answered 429. At least
+    /// The most bytes in all open upload sessions together; more are answered 503. At least
     /// `blob_bytes_max`, or the largest blob could never be pushed.
     upload_bytes_max: ByteSize = "1TiB" in "1MiB" ..= "1024TiB";
 
