@@ -14,11 +14,11 @@ const MIXED_SEEDS: u64 = 100;
 /// How sparsely each story is cut, and how many cases at least that must be. Odd strides meet both
 /// sides of an operation.
 const STORIES: [(Story, u64, u64); 5] = [
-    (Story::Push, 19, 20),
-    (Story::TagMove, 11, 15),
-    (Story::Delete, 11, 15),
-    (Story::SessionResume, 9, 10),
-    (Story::FirstStart, 79, 10),
+    (Story::Push, 7, 40),
+    (Story::TagMove, 7, 25),
+    (Story::Delete, 5, 25),
+    (Story::SessionResume, 3, 30),
+    (Story::FirstStart, 41, 25),
 ];
 
 /// Answers whether everything passed and nothing was left out.
