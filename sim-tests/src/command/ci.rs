@@ -9,16 +9,16 @@ use crate::{
 /// Seeds that are run twice.
 const META_SEEDS: u64 = 5;
 /// Seeds of `mixed`.
-const MIXED_SEEDS: u64 = 100;
+const MIXED_SEEDS: u64 = 200;
 
 /// How sparsely each story is cut, and how many cases at least that must be. Odd strides meet both
 /// sides of an operation.
 const STORIES: [(Story, u64, u64); 5] = [
-    (Story::Push, 7, 40),
-    (Story::TagMove, 7, 25),
-    (Story::Delete, 5, 25),
-    (Story::SessionResume, 3, 30),
-    (Story::FirstStart, 41, 25),
+    (Story::Push, 5, 60),
+    (Story::TagMove, 3, 60),
+    (Story::Delete, 3, 40),
+    (Story::SessionResume, 1, 90),
+    (Story::FirstStart, 23, 45),
 ];
 
 /// Answers whether everything passed and nothing was left out.
