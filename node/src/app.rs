@@ -5,5 +5,6 @@ pub mod cli;
 #[cfg(not(madsim))]
 pub mod dev;
 mod gauges;
+mod identity;
 pub mod node;
 pub mod shutdown;

@@ -20,7 +20,7 @@ mod request_id;
 mod send;
 mod uploads;
 
-pub use api::{Api, router};
+pub use api::Api;
 pub use connection::Connection;
-pub use listener::{Limits, Serving, serve};
+pub use listener::{Answers, Limits, Serving, serve};
 pub use pace::Patience;

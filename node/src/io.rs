@@ -11,6 +11,7 @@ pub mod entropy;
 pub mod net;
 pub mod plant;
 pub mod rt;
+pub mod workers;
 
 use std::{io, path::Path, sync::Arc, time::Duration};
 

@@ -139,6 +139,23 @@ impl BlobStore {
         Ok((BlobStore { shared: Arc::new(shared) }, recovered.report))
     }
 
+    /// May a new upload begin? A disk that was full is asked again, so that uploads go on as soon as
+    /// there is room, whoever made it.
+    pub async fn ensure_room(&self) -> Result<(), NoSpace> {
+        if self.shared.space.check().is_ok() {
+            return Ok(());
+        }
+        let shared = Arc::clone(&self.shared);
+        self.shared
+            .io
+            .disk_op(move |disk| {
+                // When the disk does not answer, its last answer stands.
+                let _ = shared.space.refresh(&**disk);
+            })
+            .await;
+        self.shared.space.check()
+    }
+
     /// Opens an upload session. Touches no disk.
     ///
     /// # Errors
@@ -194,7 +211,7 @@ impl BlobStore {
         if content.len() as u64 > bytes_max {
             return Err(BlobTooLarge { bytes_max }.into());
         }
-        self.shared.space.check()?;
+        self.ensure_room().await?;
         let digest = *digest;
         let claim = self.shared.claims.publish(digest).await;
         let shared = Arc::clone(&self.shared);

@@ -11,6 +11,7 @@
 //! Content never changes under its digest, so nothing is ever invalidated, only evicted.
 
 pub mod arena;
+mod objects;
 mod stream;
 
 use std::sync::{
@@ -23,7 +24,8 @@ use bytes::Bytes;
 use moka::{future::Cache, policy::EvictionPolicy};
 
 use crate::store::{BlobStore, ReadError};
-use arena::Arena;
+use arena::{Arena, Arenas};
+use objects::ObjectArenas;
 pub use stream::{BlobStream, OpenedBlob};
 
 /// Size of a piece of a large blob. A megabyte keeps the cost of a cache look-up and of a system
@@ -61,6 +63,7 @@ impl Default for TierSettings {
 pub struct Tiers {
     store: BlobStore,
     objects: Cache<Digest, Bytes>,
+    object_arenas: ObjectArenas,
     windows: Cache<(Digest, u64), Bytes>,
     arena: Option<Arena>,
     object_bytes_max: u64,
@@ -120,6 +123,7 @@ impl Tiers {
         Tiers {
             store,
             objects,
+            object_arenas: ObjectArenas::new(settings),
             windows,
             arena: arena_for(settings.window_cache_bytes),
             object_bytes_max: settings.object_bytes_max,
@@ -127,9 +131,9 @@ impl Tiers {
         }
     }
 
-    /// The arena that large pieces live in, for connections that can send from it.
-    pub fn arena(&self) -> Option<&Arena> {
-        self.arena.as_ref()
+    /// Where bytes of the caches lie that can be sent without copying them.
+    pub fn arenas(&self) -> Arenas {
+        Arenas::new(self.arena.iter().cloned().chain(self.object_arenas.arenas()))
     }
 
     /// The store beneath.
@@ -140,7 +144,7 @@ impl Tiers {
     /// Keeps a blob that was just pushed, when it is small. `bytes` are verified by the caller.
     pub async fn insert(&self, digest: &Digest, bytes: Bytes) {
         if self.keeps(bytes.len() as u64) {
-            self.objects.insert(*digest, bytes).await;
+            self.objects.insert(*digest, self.object_arenas.keep(bytes)).await;
         }
     }
 
@@ -164,7 +168,8 @@ impl Tiers {
         }
         let load = async {
             let read = self.store.read_whole(digest, size).await;
-            read.map_err(|error| Some(Arc::new(error)))?.ok_or(None)
+            let bytes = read.map_err(|error| Some(Arc::new(error)))?.ok_or(None)?;
+            Ok(self.object_arenas.keep(bytes))
         };
         match self.objects.try_get_with(*digest, load).await {
             Ok(bytes) => Ok(Some(bytes)),
@@ -201,17 +206,22 @@ impl Tiers {
     }
 }
 
-/// The arena, where the system has memory files. The simulator has none: pieces are plain memory
-/// there.
+/// The arena for pieces of large blobs.
 fn arena_for(bytes: u64) -> Option<Arena> {
-    if cfg!(madsim) {
+    let slots = usize::try_from(bytes).unwrap_or(usize::MAX) / WINDOW_BYTES;
+    try_arena(WINDOW_BYTES, slots)
+}
+
+/// An arena, where the system has memory files. The simulator has none: bytes are plain memory
+/// there.
+fn try_arena(slot_bytes: usize, slots: usize) -> Option<Arena> {
+    if cfg!(madsim) || slots == 0 {
         return None;
     }
-    let slots = usize::try_from(bytes).unwrap_or(usize::MAX) / WINDOW_BYTES;
-    match Arena::new(WINDOW_BYTES, slots) {
+    match Arena::new(slot_bytes, slots) {
         Ok(arena) => Some(arena),
         Err(error) => {
-            tracing::warn!(%error, slots, "no memory file for large blobs; they are copied to sockets");
+            tracing::warn!(%error, slot_bytes, slots, "no memory file; bytes are copied to sockets");
             None
         }
     }

@@ -176,7 +176,7 @@ def h2_malformed(ctx: Context, what):
         "bad-ping-length": h2.frame(h2.PING, 0, 0, b"x"),
         "bad-settings-length": h2.frame(h2.SETTINGS, 0, 0, b"xxxxx"),
         "huge-frame": b"\xff\xff\xff\x00\x00\x00\x00\x00\x01",
-        "bad-hpack": h2.frame(h2.HEADERS, h2.END_STREAM | h2.END_HEADERS, 1, b"\xff\xff\xff\xff\xff"),
+        "bad-hpack": h2.frame(h2.HEADERS, h2.END_STREAM | h2.END_HEADERS, 1, b"\xff" * 5),
         "window-overflow": h2.frame(h2.WINDOW_UPDATE, 0, 0, struct.pack(">I", 0x7FFFFFFF)) * 2,
         "continuation-alone": h2.frame(h2.CONTINUATION, h2.END_HEADERS, 1, block),
     }[what]

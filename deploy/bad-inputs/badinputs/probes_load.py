@@ -157,7 +157,8 @@ def index_chain(ctx: Context, depth, full, copies=1):
         one = b'{"mediaType":"%s","digest":"sha256:%s","size":%d}' % (media, digest, len(body))
         below = b",".join([one] * copies)
     for method, path in ((b"GET", b"manifests/top"), (b"DELETE", b"manifests/sha256:" + digest)):
-        answer = wire.exchange(ctx.address, wire.request(method, b"/v2/%s/%s" % (repo, path)), method)
+        data = wire.request(method, b"/v2/%s/%s" % (repo, path))
+        answer = wire.exchange(ctx.address, data, method)
         if answer.status not in (200, 202):
             raise Failed(f"{method.decode()} of the top got {answer.status}")
         slowest = max(slowest, answer.seconds)

@@ -73,9 +73,8 @@ def kill_during_put(ctx: Context, size):
             acknowledged = False
         link.socket.close()
         ctx.server.start()
-        found = wire.exchange(
-            ctx.server.address, wire.request(b"GET", b"/v2/%s/blobs/%s" % (repo, digest)), timeout=10
-        )
+        get = wire.request(b"GET", b"/v2/%s/blobs/%s" % (repo, digest))
+        found = wire.exchange(ctx.server.address, get)
         if found.status not in (200, 404) or (found.status == 200 and found.body != content):
             raise Failed(f"after the kill: {found.status}, {len(found.body)} bytes")
         if acknowledged and found.status != 200:

@@ -196,12 +196,14 @@ def too_many_connections(ctx: Context, connections):
     try:
         trickle(links, b"GET /v2/ HTTP/1.1\r\nHost: many\r\n\r\n")
         time.sleep(1.0)
-        answered = sum(peek(link).startswith(b"HTTP/1.1 200") for link in links)
+        served = [link for link in links if peek(link).startswith(b"HTTP/1.1 200")]
+        # A server may close idle connections to serve more than it has descriptors for.
+        kept = len(still_open(served))
     finally:
         for link in links:
             link.close()
-    if answered == len(links) == connections:
-        raise NotPossible(f"all {connections} connections were served: no limit was reached")
+    if kept == connections:
+        raise NotPossible(f"all {connections} connections are open at once: no limit is in force")
     deadline = time.monotonic() + 5
     while True:
         try:

@@ -58,7 +58,11 @@ class Server:
         command = self._atoll() if self.kind == "atoll" else self._distribution()
         environment = {**os.environ, **self.profile.get("env", {})}
         files = self.profile.get("open_files")
-        limit = (lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))) if files else None
+
+        def limit():
+            if files:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
+
         try:
             self.process = subprocess.Popen(
                 command, cwd=self.cwd, env=environment, preexec_fn=limit,
@@ -77,7 +81,8 @@ class Server:
         marker = os.path.join(self.data, "dev.json")
         if os.path.exists(marker):
             os.remove(marker)
-        return [self.atolld, "dev", "--nodes", "1", "--data-dir", self.data, "--port", str(self.port)]
+        place = ["--data-dir", self.data, "--port", str(self.port)]
+        return [self.atolld, "dev", "--nodes", "1", *place]
 
     def _distribution(self):
         config = os.path.join(self.home, "config.yml")

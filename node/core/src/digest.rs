@@ -103,19 +103,21 @@ impl Digest {
 
     /// The hash in lower-case hexadecimal, without the algorithm.
     pub fn hex(&self) -> String {
-        let mut text = String::with_capacity(2 * self.algorithm.len_bytes());
-        push_hex(&mut text, self.as_bytes());
-        text
+        write_hex(self.as_bytes(), &mut [0; 128]).to_owned()
     }
 }
 
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
-fn push_hex(text: &mut String, bytes: &[u8]) {
-    for byte in bytes {
-        text.push(char::from(HEX[usize::from(byte >> 4)]));
-        text.push(char::from(HEX[usize::from(byte & 15)]));
+/// Writes `bytes` in hexadecimal to the front of `text`, which must be long enough; answers what was
+/// written.
+fn write_hex<'t>(bytes: &[u8], text: &'t mut [u8]) -> &'t str {
+    let text = &mut text[..2 * bytes.len()];
+    for (byte, pair) in bytes.iter().zip(text.chunks_exact_mut(2)) {
+        pair[0] = HEX[usize::from(byte >> 4)];
+        pair[1] = HEX[usize::from(byte & 15)];
     }
+    std::str::from_utf8(text).expect("hexadecimal digits are ASCII")
 }
 
 fn hex_value(character: u8) -> Option<u8> {
@@ -151,7 +153,9 @@ impl FromStr for Digest {
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.algorithm, self.hex())
+        f.write_str(self.algorithm.name())?;
+        f.write_str(":")?;
+        f.write_str(write_hex(self.as_bytes(), &mut [0; 128]))
     }
 }
 

@@ -6,27 +6,31 @@ use anyhow::Context as _;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::gauges;
+use super::{gauges, identity};
 use crate::{
     admin::{self, AdminState, Check, CheckState, Health},
     auth::Policy,
-    config::Config,
-    http::{self, Api, Limits, Patience, Serving},
+    config::{Config, NodeName},
+    http::{self, Answers, Api, Limits, Patience, Serving},
     io::{Io, net},
     metadata::{Metadata, MetadataSettings},
     registry::{Registry, RegistrySettings},
     store::{BlobStore, Reaper, StoreSettings},
     telemetry::{HttpMetrics, Metrics},
-    tiers::{TierSettings, Tiers},
+    tiers::{TierSettings, Tiers, arena::Arenas},
 };
 
 /// Everything a node is told, typed and checked.
 #[derive(Clone, Debug)]
 pub struct NodeSettings {
+    /// The node's name, if the operator gave it one.
+    pub id: Option<NodeName>,
     /// Where the public API is served.
     pub http: SocketAddr,
     /// Where probes and metrics are served.
     pub admin: SocketAddr,
+    /// Threads for connections of the public API.
+    pub connection_threads: usize,
     /// Bounds of both listeners.
     pub limits: Limits,
     /// Is every change refused?
@@ -45,8 +49,13 @@ impl From<&Config> for NodeSettings {
     fn from(config: &Config) -> Self {
         let http = &config.http;
         NodeSettings {
+            id: config.node.id.clone(),
             http: http.listen,
             admin: config.admin.listen,
+            connection_threads: match http.threads {
+                0 => std::thread::available_parallelism().map_or(1, usize::from),
+                threads => threads,
+            },
             limits: Limits {
                 patience: Patience {
                     header_timeout: http.header_timeout,
@@ -106,8 +115,8 @@ pub struct Node {
     api: Arc<Api>,
     stop_public: CancellationToken,
     stop_admin: CancellationToken,
-    public: JoinHandle<usize>,
-    operators: JoinHandle<usize>,
+    public: JoinHandle<std::io::Result<usize>>,
+    operators: JoinHandle<std::io::Result<usize>>,
     reaper: JoinHandle<()>,
 }
 
@@ -128,10 +137,11 @@ impl Node {
         let operators = tokio::spawn(http::serve(
             Serving {
                 name: "admin",
-                router: admin::router(state),
+                answers: Answers::Router(admin::router(state)),
+                threads: 1,
                 limits: settings.limits,
                 clock: io.clock.clone(),
-                arena: None,
+                arenas: Arenas::default(),
                 metrics: Arc::new(HttpMetrics::default()),
             },
             operators,
@@ -141,6 +151,7 @@ impl Node {
         // now wait in the kernel's queue.
         let public = net::listen(settings.http, net::BACKLOG).await?;
         let http = public.local_addr()?;
+        let id = establish(&io, settings.id.clone()).await?;
         let tiers = open_store(&io, &settings, &health).await?;
         let metadata = Metadata::open(io.clone(), settings.metadata.clone())
             .await
@@ -148,7 +159,7 @@ impl Node {
         health.set(Check::Metadata, CheckState::Ready);
         gauges::add(&metrics, tiers.clone(), metadata.clone());
         let reaper = tokio::spawn(reap(tiers.store().clone(), stop_public.clone()));
-        let arena = tiers.arena().cloned();
+        let arenas = tiers.arenas();
         let policy = Policy { read_only: settings.read_only };
         let clock = io.clock.clone();
         let registry = Registry::new(tiers, metadata, policy, settings.registry);
@@ -156,15 +167,16 @@ impl Node {
         let api = Arc::new(api);
         let serving = Serving {
             name: "public",
-            router: http::router(api.clone()),
+            answers: Answers::Api(api.clone()),
+            threads: settings.connection_threads,
             limits: settings.limits,
             clock,
-            arena,
+            arenas,
             metrics: metrics.http().clone(),
         };
         let public = tokio::spawn(http::serve(serving, public, stop_public.clone()));
         health.set(Check::Listener, CheckState::Ready);
-        tracing::info!(%http, %admin, "node is ready");
+        tracing::info!(%id, %http, %admin, "node is ready");
         let node =
             Node { http, admin, health, api, stop_public, stop_admin, public, operators, reaper };
         Ok(node)
@@ -185,10 +197,13 @@ impl Node {
     pub async fn stop(self) {
         self.health.drain();
         self.stop_public.cancel();
-        let cut_off = self.public.await.unwrap_or_else(|error| {
-            tracing::error!(%error, "public listener ended early");
-            0
-        });
+        let cut_off = match self.public.await.map_err(std::io::Error::other).flatten() {
+            Ok(cut_off) => cut_off,
+            Err(error) => {
+                tracing::error!(%error, "public listener ended early");
+                0
+            }
+        };
         let kept = self.api.registry().tiers().store().checkpoint_all().await;
         tracing::info!(sessions = kept.sessions_saved, cut_off, "unfinished uploads kept");
         self.api.registry().metadata().shutdown().await;
@@ -199,6 +214,14 @@ impl Node {
         }
         tracing::info!("node stopped");
     }
+}
+
+async fn establish(io: &Io, configured: Option<NodeName>) -> anyhow::Result<NodeName> {
+    let entropy = io.entropy.clone();
+    let name = io
+        .disk_op(move |disk| identity::establish(disk.as_ref(), entropy.as_ref(), configured.as_ref()))
+        .await;
+    name.context("keep the node's name in its data folder")
 }
 
 async fn open_store(io: &Io, settings: &NodeSettings, health: &Health) -> anyhow::Result<Tiers> {

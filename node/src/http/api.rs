@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use atoll_core::route::{self, Route, RouteError};
-use axum::{Router, body::Body, extract::State};
+use axum::body::Body;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
 use http_body::Body as _;
 
@@ -44,12 +44,6 @@ impl Api {
     }
 }
 
-/// One catch-all route: paths are told apart by the pure parser, which alone knows names of any
-/// depth.
-pub fn router(api: Arc<Api>) -> Router {
-    Router::new().fallback(handle).with_state(api)
-}
-
 /// A request whose route is known, but for its body: that stays with the caller, who decides what
 /// becomes of a rest that nobody read.
 pub(super) struct Ask {
@@ -72,53 +66,63 @@ impl Ask {
 
 pub(super) type Answer = Result<Response<Body>, RegistryError>;
 
-async fn handle(State(api): State<Arc<Api>>, request: Request<Body>) -> Response<Body> {
-    let started = api.io.clock.monotonic();
-    let id = api.ids.next();
-    let (parts, mut body) = request.into_parts();
-    let (method, uri) = (parts.method.clone(), parts.uri.clone());
-    // Reading the body of a client that asked first would tell it to go on and send it.
-    let may_discard = !parts.headers.contains_key(header::EXPECT);
-    let routed = route::parse(uri.path());
-    let label = routed.as_ref().map_or(label::Route::Unknown, route_label);
-    let answer = match routed {
-        Ok(route) => answer(&api, route, parts, &mut body).await,
-        Err(error) => Err(error.into()),
-    };
-    let mut response = match answer {
-        Ok(response) => response,
-        Err(error) => {
-            log_error(&error, id, &method, uri.path());
-            if may_discard && !body.is_end_stream() {
-                discard(body).await;
+impl Api {
+    /// Answers a request. There is one route: paths are told apart by the pure parser, which alone
+    /// knows names of any depth.
+    pub async fn answer(self: Arc<Self>, request: Request<Body>) -> Response<Body> {
+        let started = self.io.clock.monotonic();
+        let id = self.ids.next();
+        let (parts, mut body) = request.into_parts();
+        let ask = Ask { content_length: body.size_hint().exact(), parts };
+        let routed = route::parse(ask.parts.uri.path());
+        let label = routed.as_ref().map_or(label::Route::Unknown, route_label);
+        let answer = match routed {
+            Ok(route) => answer(&self, route, &ask, &mut body).await,
+            Err(error) => Err(error.into()),
+        };
+        let mut response = match answer {
+            Ok(response) => response,
+            Err(error) => {
+                log_error(&error, id, &ask.parts);
+                error_response(&error, id, &ask.parts.method)
             }
-            error_response(&error, id, &method)
+        };
+        // Reading the body of a client that asked first would tell it to go on and send it. Any
+        // other rest is read: hyper would close the connection under the answer.
+        if !body.is_end_stream() && !ask.parts.headers.contains_key(header::EXPECT) {
+            discard(body).await;
         }
-    };
-    finish(&mut response, id);
-    let taken = api.io.clock.monotonic().saturating_sub(started);
-    log_answer(&response, id, &method, uri.path(), taken);
-    let status = response.status().as_u16();
-    api.metrics.request(label, label::Method::from(&method), status, taken);
-    response
+        finish(&mut response, id);
+        let taken = self.io.clock.monotonic().saturating_sub(started);
+        log_answer(&response, id, &ask.parts, taken);
+        let status = response.status().as_u16();
+        self.metrics.request(label, label::Method::from(&ask.parts.method), status, taken);
+        response
+    }
 }
 
 /// Checks that the request may be served, and serves it.
-async fn answer(api: &Api, route: Route, parts: Parts, body: &mut Body) -> Answer {
-    if let Some(refusal) = refuse_framing(&parts).or_else(|| refuse_header(&parts)) {
+async fn answer(api: &Api, route: Route, ask: &Ask, body: &mut Body) -> Answer {
+    if let Some(refusal) = refuse_framing(&ask.parts).or_else(|| refuse_header(&ask.parts)) {
         return Err(refusal);
     }
-    api.registry.policy().check(&parts.method)?;
-    let content_length = body.size_hint().exact();
-    dispatch(api, route, &Ask { parts, content_length }, body).await
+    api.registry.policy().check(&ask.parts.method)?;
+    dispatch(api, route, ask, body).await
 }
 
-/// A message whose length is told in two ways is how requests are smuggled (RFC 9112, section 6.3).
+/// A message whose length is told in two ways is how requests are smuggled (RFC 9112, section 6.3);
+/// so is a coding that a proxy may read in another way than this node.
 fn refuse_framing(parts: &Parts) -> Option<RegistryError> {
-    parts.extensions.get::<Arc<Connection>>()?.is_ambiguous().then(|| {
+    if parts.extensions.get::<Arc<Connection>>().is_some_and(|connection| connection.is_ambiguous())
+    {
         let message = "received both Content-Length and Transfer-Encoding; send one of them";
-        ErrorCode::SizeInvalid.error(message)
-    })
+        return Some(ErrorCode::SizeInvalid.error(message));
+    }
+    let mut codings = parts.headers.get_all(header::TRANSFER_ENCODING).into_iter();
+    let first = codings.next()?;
+    let plain = first.as_bytes().eq_ignore_ascii_case(b"chunked") && codings.next().is_none();
+    let message = "the only Transfer-Encoding this registry takes is one `chunked`";
+    (!plain).then(|| ErrorCode::SizeInvalid.error(message))
 }
 
 /// A header that is longer than the listener allows.
@@ -245,7 +249,8 @@ fn finish(response: &mut Response<Body>, id: RequestId) {
     headers.insert(X_REQUEST_ID, headers::ascii(id.text()));
 }
 
-fn log_error(error: &RegistryError, id: RequestId, method: &Method, path: &str) {
+fn log_error(error: &RegistryError, id: RequestId, parts: &Parts) {
+    let (method, path) = (&parts.method, parts.uri.path());
     let (id, status) = (id.text(), error.status.as_u16());
     let path: String = path.chars().take(ECHO_CHARS_MAX).collect();
     match &error.cause {
@@ -262,10 +267,10 @@ fn log_error(error: &RegistryError, id: RequestId, method: &Method, path: &str) 
 fn log_answer(
     response: &Response<Body>,
     id: RequestId,
-    method: &Method,
-    path: &str,
+    parts: &Parts,
     taken: Duration,
 ) {
+    let (method, path) = (&parts.method, parts.uri.path());
     let changes = !matches!(*method, Method::GET | Method::HEAD);
     let status = response.status().as_u16();
     if changes && response.status().is_success() {

@@ -23,8 +23,9 @@ impl Api {
         if let Some(unchanged) = unchanged(digest, ask) {
             return Ok(unchanged);
         }
-        let answer = blob_content(StatusCode::OK, digest).header(header::CONTENT_LENGTH, size);
-        Ok(answer.body(Body::empty()).expect("every header is made here"))
+        let mut answer = blob_content(StatusCode::OK, digest);
+        answer.headers_mut().insert(header::CONTENT_LENGTH, size.into());
+        Ok(answer)
     }
 
     pub(super) async fn get_blob(&self, repo: &RepoName, digest: &Digest, ask: &Ask) -> Answer {
@@ -35,21 +36,19 @@ impl Api {
         let size = blob.size();
         match requested(digest, ask, size) {
             Resolution::Full => {
-                let answer = blob_content(StatusCode::OK, digest);
-                let body = part_body(&blob, 0, size).await?;
-                Ok(answer
-                    .header(header::CONTENT_LENGTH, size)
-                    .body(body)
-                    .expect("every header is made here"))
+                let mut answer = blob_content(StatusCode::OK, digest);
+                answer.headers_mut().insert(header::CONTENT_LENGTH, size.into());
+                *answer.body_mut() = part_body(&blob, 0, size).await?;
+                Ok(answer)
             }
             Resolution::Single(range) => {
-                let answer = blob_content(StatusCode::PARTIAL_CONTENT, digest)
-                    .header(header::CONTENT_RANGE, headers::ascii(range.content_range(size)));
-                let body = part_body(&blob, range.start(), range.end() + 1).await?;
-                Ok(answer
-                    .header(header::CONTENT_LENGTH, range.len())
-                    .body(body)
-                    .expect("every header is made here"))
+                let mut answer = blob_content(StatusCode::PARTIAL_CONTENT, digest);
+                let headers = answer.headers_mut();
+                let content_range = headers::ascii(range.content_range(size));
+                headers.insert(header::CONTENT_RANGE, content_range);
+                headers.insert(header::CONTENT_LENGTH, range.len().into());
+                *answer.body_mut() = part_body(&blob, range.start(), range.end() + 1).await?;
+                Ok(answer)
             }
             Resolution::Multi(ranges) => self.get_ranges(digest, blob, ranges).await,
             Resolution::Unsatisfiable => Err(ErrorCode::RangeInvalid
@@ -63,11 +62,12 @@ impl Api {
         self.io.entropy.fill(&mut boundary);
         let boundary = range::Boundary::from_bytes(boundary);
         let parts = range::Multipart::new(boundary, OCTET_STREAM, blob.size(), ranges);
-        let answer = content(StatusCode::PARTIAL_CONTENT, digest)
-            .header(header::CONTENT_TYPE, headers::ascii(parts.content_type()))
-            .header(header::CONTENT_LENGTH, parts.content_length());
-        let body = multipart::body(blob, parts);
-        Ok(answer.body(body).expect("every header is made here"))
+        let mut answer = content(StatusCode::PARTIAL_CONTENT, digest);
+        let headers = answer.headers_mut();
+        headers.insert(header::CONTENT_TYPE, headers::ascii(parts.content_type()));
+        headers.insert(header::CONTENT_LENGTH, parts.content_length().into());
+        *answer.body_mut() = multipart::body(blob, parts);
+        Ok(answer)
     }
 
     pub(super) async fn delete_blob(&self, repo: &RepoName, digest: &Digest) -> Answer {
@@ -78,10 +78,11 @@ impl Api {
 
 const OCTET_STREAM: &str = "application/octet-stream";
 
-fn blob_content(status: StatusCode, digest: &Digest) -> http::response::Builder {
-    content(status, digest)
-        .header(header::CONTENT_TYPE, headers::OCTET_STREAM)
-        .header(header::ACCEPT_RANGES, headers::BYTES)
+fn blob_content(status: StatusCode, digest: &Digest) -> Response<Body> {
+    let mut answer = content(status, digest);
+    answer.headers_mut().insert(header::CONTENT_TYPE, headers::OCTET_STREAM);
+    answer.headers_mut().insert(header::ACCEPT_RANGES, headers::BYTES);
+    answer
 }
 
 pub(super) fn accepted() -> Response<Body> {
@@ -103,8 +104,7 @@ pub(super) fn unchanged(digest: &Digest, ask: &Ask) -> Option<Response<Body>> {
     if asked.if_none_match(Some(&EntityTag::of(digest))) {
         return None;
     }
-    let answer = content(StatusCode::NOT_MODIFIED, digest).body(Body::empty());
-    Some(answer.expect("every header is made here"))
+    Some(content(StatusCode::NOT_MODIFIED, digest))
 }
 
 /// The bytes that are asked for. Several `Range` lines count as none.

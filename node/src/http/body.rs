@@ -4,6 +4,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use axum::body::Body;
@@ -63,24 +64,34 @@ pub async fn read_whole(body: &mut Body, bytes_max: usize) -> Result<Option<Byte
     Ok(Some(whole.freeze()))
 }
 
-/// What is read and thrown away of a refused request's body, so that the client can finish sending,
+/// What is read and thrown away of a body that nobody wanted, so that the client can finish sending,
 /// read the answer, and use the connection again. A longer rest closes the connection.
-const DISCARD_BYTES_MAX: usize = 4 << 20;
+const DISCARD_BYTES_MAX: u64 = 4 << 20;
 
-/// Reads the rest of a refused body, up to [`DISCARD_BYTES_MAX`].
+/// How long a client may take to finish sending it.
+const DISCARD_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Reads the rest of an unwanted body, if it is short and comes soon.
 pub async fn discard(mut body: Body) {
-    let mut left = DISCARD_BYTES_MAX;
-    while let Ok(Some(data)) = next_data(&mut body).await {
-        match left.checked_sub(data.len()) {
-            Some(rest) => left = rest,
-            None => return,
-        }
+    if body.size_hint().lower() > DISCARD_BYTES_MAX {
+        return;
     }
+    let read = async {
+        let mut left = DISCARD_BYTES_MAX;
+        while let Ok(Some(data)) = next_data(&mut body).await {
+            match left.checked_sub(data.len() as u64) {
+                Some(rest) => left = rest,
+                None => return,
+            }
+        }
+    };
+    // A client that does not finish in time gets its answer all the same.
+    let _ = tokio::time::timeout(DISCARD_TIMEOUT, read).await;
 }
 
 type Loaded = (BlobStream, Result<Option<Bytes>, Arc<ReadError>>);
 
-/// A response body that reads a blob as it is sent, one verified piece ahead.
+/// A response body that reads a blob as it is sent, one verified piece at a time.
 ///
 /// When a piece cannot be read the body fails, and with it the connection: the client sees a short
 /// answer, never a wrong one.
@@ -89,6 +100,7 @@ pub struct BlobBody {
     remaining: u64,
 }
 
+/// Where a body is.
 enum State {
     Ready(BlobStream, Bytes),
     Loading(Pin<Box<dyn Future<Output = Loaded> + Send>>),

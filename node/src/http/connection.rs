@@ -27,7 +27,7 @@ use super::{
 use crate::{
     io::{Clock, net},
     telemetry::HttpMetrics,
-    tiers::arena::Arena,
+    tiers::arena::Arenas,
 };
 
 /// What the node knows of one connection. Shared by its stream, its requests and the sweeper.
@@ -273,15 +273,15 @@ const SENDFILE_BYTES_MIN: usize = 16 << 10;
 pub struct Stream {
     inner: net::Stream,
     connection: Arc<Connection>,
-    arena: Option<Arena>,
+    arenas: Arenas,
     ahead: Bytes,
     framing: Framing,
 }
 
 impl Stream {
     /// Wraps an accepted stream.
-    pub fn new(inner: net::Stream, connection: Arc<Connection>, arena: Option<Arena>) -> Self {
-        Stream { inner, connection, arena, ahead: Bytes::new(), framing: Framing::default() }
+    pub fn new(inner: net::Stream, connection: Arc<Connection>, arenas: Arenas) -> Self {
+        Stream { inner, connection, arenas, ahead: Bytes::new(), framing: Framing::default() }
     }
 
     /// Puts bytes back that were read to see which protocol is spoken.
@@ -340,9 +340,9 @@ impl AsyncWrite for Stream {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = &mut *self;
-        let in_arena = |slice: &IoSlice<'_>| match &this.arena {
-            Some(arena) if slice.len() >= SENDFILE_BYTES_MIN => arena.locate(slice),
-            _ => None,
+        let in_arena = |slice: &IoSlice<'_>| match slice.len() {
+            0..SENDFILE_BYTES_MIN => None,
+            _ => this.arenas.locate(slice),
         };
         // What comes before the first slice of the arena goes out as it is, most often the header.
         let copied = slices.iter().take_while(|slice| in_arena(slice).is_none()).count();

@@ -1,7 +1,9 @@
 //! Header values that answers share.
 
 use atoll_core::Digest;
-use http::{HeaderName, HeaderValue, Response, header, response};
+use axum::body::Body;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Response, header};
 
 /// The digest of what is answered.
 pub const DOCKER_CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
@@ -31,24 +33,31 @@ pub fn digest_value(digest: &Digest) -> HeaderValue {
     ascii(digest.to_string())
 }
 
-/// The entity tag of content named by its digest: the digest, a strong validator.
-pub fn etag_value(digest: &Digest) -> HeaderValue {
-    ascii(format!("\"{digest}\""))
-}
-
 /// A header value out of text that this node made and that is plain ASCII.
 pub fn ascii(text: String) -> HeaderValue {
-    HeaderValue::from_maybe_shared(bytes::Bytes::from(text))
-        .expect("digests, names, tags and numbers are printable ASCII")
+    from_bytes(Bytes::from(text))
 }
 
-/// Starts an answer about content that is named by `digest`.
-pub fn content(status: http::StatusCode, digest: &Digest) -> response::Builder {
-    Response::builder()
-        .status(status)
-        .header(DOCKER_CONTENT_DIGEST, digest_value(digest))
-        .header(header::ETAG, etag_value(digest))
-        .header(header::CACHE_CONTROL, IMMUTABLE)
+fn from_bytes(text: Bytes) -> HeaderValue {
+    HeaderValue::from_maybe_shared(text).expect("digests, names, tags and numbers are printable ASCII")
+}
+
+/// How many headers an answer has at most, so that its map is made once.
+const HEADERS: usize = 16;
+
+/// Starts an answer about content that is named by `digest`. Its entity tag is the digest, a strong
+/// validator.
+pub fn content(status: http::StatusCode, digest: &Digest) -> Response<Body> {
+    let quoted = Bytes::from(format!("\"{digest}\""));
+    let digest = quoted.slice(1..quoted.len() - 1);
+    let mut headers = HeaderMap::with_capacity(HEADERS);
+    headers.insert(DOCKER_CONTENT_DIGEST, from_bytes(digest));
+    headers.insert(header::ETAG, from_bytes(quoted));
+    headers.insert(header::CACHE_CONTROL, IMMUTABLE);
+    let mut answer = Response::new(Body::empty());
+    *answer.status_mut() = status;
+    *answer.headers_mut() = headers;
+    answer
 }
 
 /// The unit of ranges.

@@ -26,13 +26,14 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use super::{
+    api::Api,
     connection::{Connection, PacedBody, Stream, TrackedBody},
     pace::{Cut, Patience},
 };
 use crate::{
-    io::{Clock, net, rt},
+    io::{Clock, net, rt, workers::Workers},
     telemetry::{HttpMetrics, metrics::label},
-    tiers::arena::Arena,
+    tiers::arena::Arenas,
 };
 
 /// Bounds of one listener.
@@ -75,9 +76,10 @@ const SHED_AT_ONCE: usize = 64;
 #[derive(Debug)]
 struct Server {
     name: &'static str,
+    answers: Answers,
     limits: Limits,
     clock: Arc<dyn Clock>,
-    arena: Option<Arena>,
+    arenas: Arenas,
     metrics: Arc<HttpMetrics>,
     connections: Mutex<BTreeMap<u64, Arc<Connection>>>,
 }
@@ -130,43 +132,71 @@ impl Server {
     }
 }
 
+/// What a listener answers with.
+#[derive(Clone, Debug)]
+pub enum Answers {
+    /// The public API. It has one route, so it needs no router.
+    Api(Arc<Api>),
+    /// Anything else.
+    Router(Router),
+}
+
+impl Answers {
+    async fn answer(self, request: Request<Body>) -> Response<Body> {
+        match self {
+            Answers::Api(api) => api.answer(request).await,
+            Answers::Router(router) => router.oneshot(request).await.unwrap_or_else(|never| match never {}),
+        }
+    }
+}
+
 /// What a listener is made of.
 #[derive(Debug)]
 pub struct Serving {
     /// What its log lines call it.
     pub name: &'static str,
     /// What it answers with.
-    pub router: Router,
+    pub answers: Answers,
+    /// Threads for its connections.
+    pub threads: usize,
     /// Its bounds.
     pub limits: Limits,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Where bytes lie that can be sent without copying them.
-    pub arena: Option<Arena>,
+    pub arenas: Arenas,
     /// What it counts.
     pub metrics: Arc<HttpMetrics>,
 }
 
 /// Serves on `listener` until `stop`, then lets open requests end under the drain deadline. Answers
 /// how many connections had to be cut off at the end.
-pub async fn serve(serving: Serving, listener: net::Listener, stop: CancellationToken) -> usize {
-    let Serving { name, router, limits, clock, arena, metrics } = serving;
+///
+/// # Errors
+/// The system gives no threads for connections.
+pub async fn serve(
+    serving: Serving,
+    listener: net::Listener,
+    stop: CancellationToken,
+) -> io::Result<usize> {
+    let Serving { name, answers, threads, limits, clock, arenas, metrics } = serving;
+    let workers = Workers::start(threads)?;
     let connections = Mutex::default();
-    let server = Arc::new(Server { name, limits, clock, arena, metrics, connections });
+    let server = Arc::new(Server { name, answers, limits, clock, arenas, metrics, connections });
     let graceful = GracefulShutdown::new();
     let sweeper = tokio::spawn(sweep(server.clone()));
-    accept(&server, &listener, &router, &graceful, &stop).await;
+    accept(&server, &listener, &workers, &graceful, &stop).await;
     drop(listener);
     let deadline = tokio::time::timeout(limits.drain_timeout, graceful.shutdown());
     let drained = deadline.await.is_ok();
     sweeper.abort();
     if drained {
         tracing::info!(listener = name, "drained");
-        return 0;
+        return Ok(0);
     }
     let left = server.cut_off();
     tracing::warn!(listener = name, left, timeout = ?limits.drain_timeout, "drain deadline passed; connections cut off");
-    left
+    Ok(left)
 }
 
 async fn sweep(server: Arc<Server>) {
@@ -179,7 +209,7 @@ async fn sweep(server: Arc<Server>) {
 async fn accept(
     server: &Arc<Server>,
     listener: &net::Listener,
-    router: &Router,
+    workers: &Workers,
     graceful: &GracefulShutdown,
     stop: &CancellationToken,
 ) {
@@ -227,11 +257,17 @@ async fn accept(
         let connection = Connection::new(peer, server.clock.clone());
         next_id += 1;
         server.connections().insert(next_id, connection.clone());
-        let stream = Stream::new(stream, connection.clone(), server.arena.clone());
         let watcher = graceful.watcher();
-        let (server, router, id) = (server.clone(), router.clone(), next_id);
-        tokio::spawn(async move {
-            let served = converse(&server, stream, &connection, router, watcher).await;
+        let (server, id) = (server.clone(), next_id);
+        let handover = net::Handover::of(stream);
+        workers.spawn(move || async move {
+            let served = match handover.and_then(net::Handover::take) {
+                Ok(stream) => {
+                    let stream = Stream::new(stream, connection.clone(), server.arenas.clone());
+                    converse(&server, stream, &connection, watcher).await
+                }
+                Err(error) => Err(error.into()),
+            };
             if let Err(error) = served {
                 tracing::debug!(listener = server.name, %peer, %error, "connection ended");
             }
@@ -305,7 +341,6 @@ async fn converse(
     server: &Arc<Server>,
     mut stream: Stream,
     connection: &Arc<Connection>,
-    router: Router,
     watcher: Watcher,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let detected = tokio::select! {
@@ -317,7 +352,7 @@ async fn converse(
     let service = {
         let connection = connection.clone();
         let server = server.clone();
-        service_fn(move |request| answer(&server, router.clone(), connection.clone(), request))
+        service_fn(move |request| answer(&server, connection.clone(), request))
     };
     match detected {
         None => Ok(()),
@@ -370,7 +405,6 @@ where
 
 fn answer(
     server: &Arc<Server>,
-    router: Router,
     connection: Arc<Connection>,
     request: Request<Incoming>,
 ) -> impl Future<Output = Result<Response<TrackedBody<Body>>, Infallible>> + use<> {
@@ -381,8 +415,9 @@ fn answer(
     let header_bytes_max = server.limits.header_bytes_max;
     request.extensions_mut().insert(connection);
     request.extensions_mut().insert(HeaderLimit(header_bytes_max));
-    router.oneshot(request).map(|answered| {
-        answered.map(|response| response.map(|body| TrackedBody::new(body, open, metrics)))
+    let answers = server.answers.clone();
+    answers.answer(request).map(|response| {
+        Ok(response.map(|body| TrackedBody::new(body, open, metrics)))
     })
 }
 

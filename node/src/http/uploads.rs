@@ -110,7 +110,12 @@ fn chunk_range(
     ask: &Ask,
     position: &UploadPosition,
 ) -> Result<Option<ContentRange>, RegistryError> {
-    let Some(value) = ask.parts.headers.get(header::CONTENT_RANGE) else { return Ok(None) };
+    let mut values = ask.parts.headers.get_all(header::CONTENT_RANGE).into_iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        let error = ErrorCode::SizeInvalid.error("received several Content-Range headers; send one");
+        return Err(error.with_upload(position.clone()));
+    }
     let text = value.to_str().unwrap_or("?");
     let range = content_range::parse(text)
         .map_err(|error| ErrorCode::SizeInvalid.error(error).with_upload(position.clone()))?;
@@ -152,6 +157,17 @@ fn wrong_length(how: &str) -> RegistryError {
 }
 
 impl Api {
+    /// Refuses a body that says it is too long before any of it is read.
+    fn refuse_too_large(&self, ask: &Ask, offset: u64) -> Result<(), RegistryError> {
+        let bytes_max = self.registry.tiers().store().settings().blob_bytes_max;
+        let declared = ask.content_length.unwrap_or(0).saturating_add(offset);
+        if declared <= bytes_max {
+            return Ok(());
+        }
+        let message = format_args!("the blob has {declared} bytes, at most {bytes_max} are allowed");
+        Err(ErrorCode::SizeInvalid.error(message).with_status(StatusCode::PAYLOAD_TOO_LARGE))
+    }
+
     pub(super) async fn begin_upload(&self, repo: &RepoName, ask: &Ask, body: &mut Body) -> Answer {
         let query = Query::parse(ask.parts.uri.query())?;
         if let (Some(digest), None) = (query.digest, query.begin.mount) {
@@ -175,6 +191,7 @@ impl Api {
             self.put_small(repo, digest, body).await?;
             return Ok(created(repo, digest));
         }
+        self.refuse_too_large(ask, 0)?;
         let algorithm = Some(digest.algorithm());
         let begin = BeginUpload { algorithm, ..BeginUpload::default() };
         let Begun::Session(id) = self.registry.begin_upload(repo, &begin).await? else {
@@ -212,6 +229,7 @@ impl Api {
     ) -> Answer {
         let mut writer = self.registry.upload_writer(repo, id).await?;
         let range = chunk_range(ask, &position(repo, id, &writer))?;
+        self.refuse_too_large(ask, writer.offset())?;
         receive(&mut writer, body, range).await?;
         // A client that numbers its chunks means to come back: what it was told is kept.
         let offset = writer.finish(range.is_some()).await?;
@@ -230,6 +248,7 @@ impl Api {
         let position = position(repo, id, &writer);
         let digest = query.digest().map_err(|error| error.with_upload(position.clone()))?;
         let range = chunk_range(ask, &position)?;
+        self.refuse_too_large(ask, position.offset)?;
         if position.offset == 0 && is_small(ask) {
             // The session holds no bytes: the blob is stored past it, in one go.
             let stored = self.put_small(repo, &digest, body).await;

@@ -76,6 +76,12 @@ pub trait DiskFile: Debug + Send + Sync + 'static {
     /// Makes the content and length durable.
     fn sync(&self) -> io::Result<()>;
 
+    /// Asks the system to begin writing `len` bytes at `offset` to the device, and does not wait for
+    /// it. A hint: it makes nothing durable, and a write that fails is told by the next sync.
+    fn start_write_back(&self, offset: u64, len: u64) {
+        let _ = (offset, len);
+    }
+
     /// Length in bytes.
     fn len(&self) -> io::Result<u64>;
 

@@ -33,6 +33,28 @@ pub const BACKLOG: u32 = 4096;
 /// One connection: `AsyncRead + AsyncWrite + Unpin + Send`, with `local_addr` and `peer_addr`.
 pub type Stream = side::Stream;
 
+/// A connection on its way from the thread that accepted it to the one that will serve it.
+#[derive(Debug)]
+pub struct Handover(side::Parked);
+
+impl Handover {
+    /// Takes a connection from this thread.
+    ///
+    /// # Errors
+    /// Those of the operating system.
+    pub fn of(stream: Stream) -> io::Result<Handover> {
+        side::park(stream).map(Handover)
+    }
+
+    /// Gives it to the thread that calls.
+    ///
+    /// # Errors
+    /// Those of the operating system.
+    pub fn take(self) -> io::Result<Stream> {
+        side::unpark(self.0)
+    }
+}
+
 /// A bound address that accepts connections.
 #[derive(Debug)]
 pub struct Listener {

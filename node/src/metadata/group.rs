@@ -151,7 +151,10 @@ impl Group {
         let wait = self.raft.wait(Some(deadline));
         let leads = wait
             .metrics(|metrics| metrics.current_leader == Some(metrics.id), "a single voter leads");
-        leads.await.map_err(|error| not_started(self.id, error))?;
+        let leading = leads.await.map_err(|error| not_started(self.id, error))?;
+        // Everything in a single voter's log is committed, and some of it not applied yet.
+        let replayed = wait.applied_index_at_least(leading.last_log_index, "the log is replayed");
+        replayed.await.map_err(|error| not_started(self.id, error))?;
         self.fresh().await.map_err(|error| not_started(self.id, format!("{error:?}")))?;
         let metrics = self.raft.metrics().borrow().clone();
         info!(

@@ -52,6 +52,7 @@ impl Registry {
         {
             return Ok(Begun::Mounted(*digest));
         }
+        self.tiers.store().ensure_room().await?;
         let algorithm = ask.algorithm.unwrap_or(Algorithm::Sha256);
         Ok(Begun::Session(self.tiers.store().create_upload(repo, algorithm)?))
     }

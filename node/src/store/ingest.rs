@@ -22,6 +22,10 @@ use super::{
 /// Bytes read at once when a file has to be read again: a whole number of blocks.
 const REREAD_BYTES: usize = 16 * BLOCK_LEN;
 
+/// Bytes that gather before they are sent on their way to the disk. Small enough that little is left
+/// for the sync at the end, large enough that the device writes long runs.
+const WRITE_BACK_BYTES: u64 = 8 << 20;
+
 /// One upload's file and the checksums of what is in it.
 #[derive(Debug)]
 pub(crate) struct Ingest {
@@ -32,6 +36,8 @@ pub(crate) struct Ingest {
     /// `None` after a restart, until the file was read again.
     hasher: Option<Hasher>,
     sums: BlockSums,
+    /// Bytes that are on their way to the disk, or there.
+    written_back: u64,
     is_on_disk: bool,
     are_names_durable: bool,
 }
@@ -45,6 +51,7 @@ impl Ingest {
             file: None,
             hasher: Some(algorithm.hasher()),
             sums: BlockSums::default(),
+            written_back: 0,
             is_on_disk: false,
             are_names_durable: false,
         }
@@ -57,6 +64,7 @@ impl Ingest {
             algorithm,
             file: None,
             hasher: None,
+            written_back: sums.content_bytes(),
             sums,
             is_on_disk: true,
             are_names_durable: true,
@@ -98,7 +106,18 @@ impl Ingest {
             }
             self.sums.update(bytes);
         }
+        self.write_back(file.as_ref());
         Ok(())
+    }
+
+    /// Gets a long upload on its way to the disk while it is still arriving, so that the sync at its
+    /// end finds little left to do.
+    fn write_back(&mut self, file: &dyn DiskFile) {
+        let waiting = self.offset() - self.written_back;
+        if waiting >= WRITE_BACK_BYTES {
+            file.start_write_back(self.written_back, waiting);
+            self.written_back += waiting;
+        }
     }
 
     fn open(&mut self, disk: &dyn Disk, paths: &Paths) -> Result<Arc<dyn DiskFile>, StoreIo> {

@@ -31,7 +31,14 @@ struct Inner {
     base: NonNull<u8>,
     slot_bytes: usize,
     slots: usize,
-    free: Mutex<Vec<usize>>,
+    free: Mutex<Free>,
+}
+
+/// Slots that nobody holds: those that were given back, and all from `untouched` on.
+#[derive(Debug, Default)]
+struct Free {
+    given_back: Vec<usize>,
+    untouched: usize,
 }
 
 // SAFETY: `base` points to a mapping that lives as long as `Inner`. Slots are disjoint; a slot is
@@ -66,8 +73,8 @@ impl Arena {
             )?
         };
         let base = NonNull::new(base.cast()).ok_or(std::io::ErrorKind::OutOfMemory)?;
-        let free = Mutex::new((0..slots).rev().collect());
-        Ok(Arena { inner: Arc::new(Inner { file, base, slot_bytes, slots, free }) })
+        let inner = Inner { file, base, slot_bytes, slots, free: Mutex::default() };
+        Ok(Arena { inner: Arc::new(inner) })
     }
 
     /// A free slot of `len` bytes, or `None` when all are taken or `len` does not fit into one.
@@ -75,7 +82,16 @@ impl Arena {
         if len > self.inner.slot_bytes {
             return None;
         }
-        let index = self.inner.free().pop()?;
+        let mut free = self.inner.free();
+        let index = match free.given_back.pop() {
+            Some(index) => index,
+            None if free.untouched < self.inner.slots => {
+                free.untouched += 1;
+                free.untouched - 1
+            }
+            None => return None,
+        };
+        drop(free);
         Some(Slot { inner: self.inner.clone(), index, len })
     }
 
@@ -88,12 +104,13 @@ impl Arena {
 
     /// Slots that nobody holds.
     pub fn free_slots(&self) -> usize {
-        self.inner.free().len()
+        let free = self.inner.free();
+        free.given_back.len() + self.inner.slots - free.untouched
     }
 }
 
 impl Inner {
-    fn free(&self) -> MutexGuard<'_, Vec<usize>> {
+    fn free(&self) -> MutexGuard<'_, Free> {
         self.free.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -111,6 +128,22 @@ impl Drop for Inner {
         if let Err(error) = unmapped {
             tracing::error!(%error, "unmap the arena");
         }
+    }
+}
+
+/// The arenas of a node, one for each size of what is kept in them. Clones share them.
+#[derive(Clone, Debug, Default)]
+pub struct Arenas(Vec<Arena>);
+
+impl Arenas {
+    /// Puts arenas together.
+    pub fn new(arenas: impl IntoIterator<Item = Arena>) -> Arenas {
+        Arenas(arenas.into_iter().collect())
+    }
+
+    /// As [`Arena::locate`], in whichever arena it is.
+    pub fn locate(&self, bytes: &[u8]) -> Option<(BorrowedFd<'_>, u64)> {
+        self.0.iter().find_map(|arena| arena.locate(bytes))
     }
 }
 
@@ -149,7 +182,7 @@ impl Drop for Slot {
         let offset = (self.index * self.inner.slot_bytes) as u64;
         let flags = rustix::fs::FallocateFlags::PUNCH_HOLE | rustix::fs::FallocateFlags::KEEP_SIZE;
         match rustix::fs::fallocate(&self.inner.file, flags, offset, self.inner.slot_bytes as u64) {
-            Ok(()) => self.inner.free().push(self.index),
+            Ok(()) => self.inner.free().given_back.push(self.index),
             // A slot that cannot be emptied is not used again: its old pages may be on their way
             // to a client.
             Err(error) => tracing::error!(%error, "arena slot is lost"),

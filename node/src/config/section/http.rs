@@ -17,6 +17,9 @@ section! {
     /// addresses are allowed: credentials and images would cross the network readable.
     insecure: bool = "false";
 
+    /// Threads that serve connections; each connection stays on one. 0 means one for each processor.
+    threads: usize = "0" in "0" ..= "1024";
+
     /// The longest wait for the whole header of a request. Stops connections that send it byte by
     /// byte.
     header_timeout: Duration = "10s" in "100ms" ..= "10m";

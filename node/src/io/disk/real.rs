@@ -12,7 +12,7 @@ use std::{
     ffi::OsString,
     fs::{self, File, OpenOptions},
     io,
-    os::unix::fs::FileExt,
+    os::{fd::AsRawFd, unix::fs::FileExt},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -208,6 +208,15 @@ impl DiskFile for RealFile {
     /// them; what it leaves out are time stamps, which nothing here reads.
     fn sync(&self) -> io::Result<()> {
         self.0.sync_data()
+    }
+
+    fn start_write_back(&self, offset: u64, len: u64) {
+        let (Ok(offset), Ok(len)) = (offset.try_into(), len.try_into()) else { return };
+        // SAFETY: the descriptor is open as long as `self`, and no memory is passed. The answer is
+        // of no use: only a later sync tells whether bytes reached the device.
+        unsafe {
+            libc::sync_file_range(self.0.as_raw_fd(), offset, len, libc::SYNC_FILE_RANGE_WRITE);
+        }
     }
 
     fn len(&self) -> io::Result<u64> {

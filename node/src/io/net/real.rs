@@ -8,6 +8,17 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 pub(super) type Stream = TcpStream;
 
+/// A connection that no reactor watches.
+pub(super) type Parked = std::net::TcpStream;
+
+pub(super) fn park(stream: Stream) -> io::Result<Parked> {
+    stream.into_std()
+}
+
+pub(super) fn unpark(parked: Parked) -> io::Result<Stream> {
+    TcpStream::from_std(parked)
+}
+
 pub(super) async fn bind(addr: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
     let socket = match addr {
         SocketAddr::V4(_) => TcpSocket::new_v4()?,

@@ -30,6 +30,17 @@ const CONNECT_ATTEMPTS: u32 = 4;
 
 pub(super) type Stream = SimStream;
 
+/// There is one thread: nothing is handed over.
+pub(super) type Parked = Stream;
+
+pub(super) fn park(stream: Stream) -> io::Result<Parked> {
+    Ok(stream)
+}
+
+pub(super) fn unpark(parked: Parked) -> io::Result<Stream> {
+    Ok(parked)
+}
+
 pub(super) async fn bind(addr: SocketAddr, _backlog: u32) -> io::Result<TcpListener> {
     TcpListener::bind(addr).await
 }

@@ -1,0 +1,75 @@
+# The one door. Every recipe is one line that works without `just` as well.
+
+# What there is.
+_default:
+    @just --list --unsorted
+
+# Run a registry on this machine: http://127.0.0.1:5000, data in data/dev.
+dev *ARGS:
+    cargo run --release --bin atolld -- dev {{ARGS}}
+
+alias up := dev
+
+# Unit, property and seam tests, house rules, documentation.
+test:
+    cargo test --workspace --locked
+
+# Format and lints; reads only.
+check:
+    cargo fmt --all --check && cargo clippy --locked --workspace --all-targets -- -D warnings
+
+# Format and what lints can repair; writes.
+fix:
+    cargo clippy --workspace --all-targets --fix --allow-dirty --allow-staged && cargo fmt --all
+
+# Licences, bans, sources and advisories of the dependencies.
+deny:
+    .ci/deny policy && .ci/deny advisories
+
+# The simulations that every change must pass.
+sim:
+    cargo sim ci
+
+# Repeat one simulated run.
+sim-repro SCENARIO SEED:
+    setarch -R cargo sim run {{SCENARIO}} {{SEED}}
+
+# COUNT seeds of one scenario.
+sim-campaign SCENARIO COUNT *ARGS:
+    cargo sim campaign {{SCENARIO}} {{COUNT}} {{ARGS}}
+
+# Power cuts at every disk operation of every story; `cargo sim ci` takes a sample of them.
+sim-crash-full:
+    cargo sim crash all
+
+# Planted bugs: each must be caught.
+sim-bite:
+    cargo sim bite
+
+# COUNT seeds, each twice: the traces must be identical.
+sim-meta COUNT="5":
+    cargo sim meta {{COUNT}}
+
+# The OCI distribution conformance suite: no failure, no skip.
+conformance:
+    deploy/conformance/run.sh
+
+# docker, podman, skopeo, crane, oras, helm, regctl, cosign, ctr: push, pull, compare.
+e2e *CLIENTS:
+    deploy/e2e/run.sh {{CLIENTS}}
+
+# What a registry must refuse, and how.
+bad-inputs *ARGS:
+    python3 deploy/bad-inputs/run.py {{ARGS}}
+
+# kill -9 under load; what was acknowledged must be there.
+durability *ARGS:
+    python3 deploy/durability/kill9.py {{ARGS}}
+
+# Side by side with distribution and nginx.
+bench *ARGS:
+    deploy/bench/run.sh {{ARGS}}
+
+# All of it, as before a change is taken.
+ci:
+    .ci/run

@@ -1,0 +1,134 @@
+//! What the rules compare with: the layers, the doors, and the exceptions with their reasons.
+
+/// Who may import whom inside `node/src`: a module, and the modules it may name. Arrows point down
+/// only; `node/src/lib.rs` draws the picture. A module that is not here may not exist.
+pub const LAYERS: &[(&str, &[&str])] = &[
+    ("io", &[]),
+    ("config", &[]),
+    ("telemetry", &["config", "io"]),
+    ("store", &["config", "io", "telemetry"]),
+    ("metadata", &["config", "io", "telemetry"]),
+    ("tiers", &["config", "io", "store", "telemetry"]),
+    ("auth", &["config", "io", "telemetry"]),
+    ("registry", &["auth", "config", "io", "metadata", "store", "telemetry", "tiers"]),
+    // Surfaces reach the metadata through the registry's operations only: there the order of
+    // "durable, then visible" is decided.
+    ("http", &["auth", "config", "io", "registry", "store", "telemetry", "tiers"]),
+    ("rpc", &["auth", "config", "io", "metadata", "registry", "store", "telemetry", "tiers"]),
+    ("admin", &["config", "io", "telemetry"]),
+    (
+        "app",
+        &[
+            "admin",
+            "auth",
+            "config",
+            "http",
+            "io",
+            "metadata",
+            "registry",
+            "rpc",
+            "store",
+            "telemetry",
+            "tiers",
+        ],
+    ),
+    ("bin", &["app"]),
+];
+
+/// What the `Cargo.toml` of a crate may not depend on, and why.
+pub const FORBIDDEN_DEPENDENCIES: &[(&str, &[&str], &str)] = &[
+    (
+        "node/core",
+        &[
+            "tokio",
+            "madsim",
+            "tonic",
+            "axum",
+            "hyper",
+            "hyper-util",
+            "tower",
+            "redb",
+            "openraft",
+            "rustix",
+            "moka",
+            "getrandom",
+            "tracing",
+            "atoll-node",
+            "atoll-client",
+        ],
+        "the core decides without a runtime, a network or a disk",
+    ),
+    ("client", &["atoll-node", "redb", "openraft", "moka"], "a client is not a node"),
+    ("proto", &["atoll-node", "atoll-client"], "messages know nobody who sends them"),
+    ("node", &["atoll-client"], "a node talks to its peers through its own seams"),
+    (
+        "node",
+        &["rand", "chrono", "time"],
+        "randomness and time come from io::Entropy and io::Clock",
+    ),
+];
+
+/// Crates that may depend on `sim-tests`: none.
+pub const NEVER_A_DEPENDENCY: &str = "sim-tests";
+
+/// Ways around the seams of `node/src/io`: a name in code, and the door to use instead.
+pub const DOORS: &[(&str, &str)] = &[
+    ("TcpListener", "io::net"),
+    ("TcpStream", "io::net"),
+    ("UdpSocket", "io::net"),
+    ("UnixStream", "io::net"),
+    ("ToSocketAddrs", "io::net"),
+    ("std::fs", "io::Disk"),
+    ("tokio::fs", "io::Disk"),
+    ("rustix::fs::open", "io::Disk"),
+    ("SystemTime::now", "io::Clock"),
+    ("Instant::now", "io::Clock"),
+    ("getrandom", "io::Entropy"),
+    ("from_random_bytes", "io::Entropy"),
+    ("thread::spawn", "io::rt::blocking"),
+    ("thread::sleep", "tokio::time::sleep"),
+    ("spawn_blocking", "io::rt::blocking"),
+];
+
+/// Where a way around a seam is right: file, name, reason. One whose file no
+/// longer needs it is an error.
+pub const DOOR_EXCEPTIONS: &[(&str, &str, &str)] = &[
+    ("node/src/config/source.rs", "std::fs", "the configuration is read before there is an Io"),
+    ("node/src/telemetry/process.rs", "std::fs", "the kernel's own figures of this process"),
+    (
+        "node/src/metadata/raft/simulated_runtime.rs",
+        "Instant::now",
+        "the simulator's own clock, in the form openraft asks for",
+    ),
+    ("node/src/app/dev.rs", "Instant::now", "the parent of dev mode is never simulated"),
+    ("node/src/app/dev/plan.rs", "TcpListener", "dev mode tries a port; nothing is served on it"),
+    ("node/src/app/dev/child.rs", "std::fs", "dev mode writes files for its child processes"),
+];
+
+/// Folders whose code is bound to the seams.
+pub const BOUND_TO_SEAMS: &[&str] = &["node/src", "node/core/src", "client/src", "proto/src"];
+
+/// Files below here are the seams themselves.
+pub const SEAMS: &str = "node/src/io";
+
+/// Leftovers in code that never belong into a commit.
+pub const LEFTOVERS: &[&str] = &["dbg!", "todo!", "unimplemented!"];
+
+/// Leftovers in words.
+pub const LEFTOVER_WORDS: &[&str] = &["FIXME", "XXX"];
+
+/// A code span of a document that starts so is a place in the tree.
+pub const TOP_FOLDERS: &[&str] =
+    &["node/", "client/", "proto/", "sim-tests/", "tests/", "deploy/", "docs/", ".ci/"];
+
+/// Starts of paths that exist on one person's machine only.
+pub const MACHINE_PATHS: &[&str] = &["/work/", "/home/", "/root/", "/Users/", "/tmp/brief"];
+
+/// Where such a path is right: file, path, reason.
+pub const MACHINE_PATH_EXCEPTIONS: &[(&str, &str, &str)] = &[];
+
+/// Longest Rust file in lines.
+pub const RUST_LINES_MAX: usize = 500;
+
+/// Documents with a bound of their own, in lines.
+pub const DOCUMENT_LINES_MAX: &[(&str, usize)] = &[("ARCHITECTURE.md", 400)];
