@@ -29,8 +29,10 @@ pub enum Fault {
     CrashAtOperation,
     /// Some reads and writes fail.
     IoErrors,
-    /// Some syncs fail, and forget.
+    /// Some syncs fail, and forget; the machine is rebooted.
     SyncErrors,
+    /// Some syncs fail, and forget; only the process starts again.
+    FailedSync,
     /// No room, then room again.
     Full,
     /// A blob's bytes change at rest.
@@ -48,7 +50,7 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// All classes.
+    /// The classes that one node survives.
     pub const ALL: [Fault; 13] = [
         Fault::Kill,
         Fault::Stop,
@@ -67,8 +69,8 @@ impl Fault {
 
     /// May the node call for help because of it? A process that is killed or cut off has no reason.
     pub fn explains_errors(self) -> bool {
-        use Fault::{CrashAtOperation, Full, IoErrors, Rot, SyncErrors};
-        matches!(self, CrashAtOperation | Full | IoErrors | Rot | SyncErrors)
+        use Fault::{CrashAtOperation, FailedSync, Full, IoErrors, Rot, SyncErrors};
+        matches!(self, CrashAtOperation | FailedSync | Full | IoErrors | Rot | SyncErrors)
     }
 }
 
@@ -103,7 +105,15 @@ impl Nemesis {
             Fault::PowerCut => self.cut().await?,
             Fault::CrashAtOperation => self.crash_at_operation().await?,
             Fault::IoErrors => self.io_errors().await?,
-            Fault::SyncErrors => self.sync_errors().await?,
+            Fault::SyncErrors => {
+                self.fail_syncs().await;
+                self.cut().await?;
+            }
+            Fault::FailedSync => {
+                self.fail_syncs().await;
+                self.machine.kill().await;
+                self.come_back().await?;
+            }
             Fault::Full => self.full().await?,
             Fault::Rot => self.rot(),
             Fault::Slow => self.slow().await,
@@ -176,15 +186,14 @@ impl Nemesis {
     }
 
     /// After a failed sync the page cache may show what the platter does not hold, to a new process
-    /// too; only a reboot shows the truth. So the machine is rebooted.
-    async fn sync_errors(&mut self) -> Result<(), String> {
+    /// too; only a reboot shows the truth.
+    async fn fail_syncs(&mut self) {
         let after = *self.draw.pick(&[AfterSyncError::KeepPages, AfterSyncError::DropPages]);
         self.machine.device.set_faults(|faults| {
             (faults.sync_error, faults.after_sync_error) = (0.1, after);
         });
         self.wait(100..1_500).await;
         self.machine.device.set_faults(|faults| faults.sync_error = 0.0);
-        self.cut().await
     }
 
     async fn full(&mut self) -> Result<(), String> {

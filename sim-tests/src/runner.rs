@@ -38,15 +38,17 @@ pub fn repro(scenario: Scenario, seed: u64) -> String {
 /// # Errors
 /// When `setarch` cannot be started. Never returns otherwise, if it has to start again.
 pub fn fix_addresses() -> anyhow::Result<()> {
-    const NO_RANDOM_ADDRESSES: u32 = 0x0040_0000;
+    const NO_RANDOM_ADDRESSES: u32 = 0x0004_0000;
     let text = fs::read_to_string("/proc/self/personality").context("read the personality")?;
     let personality = u32::from_str_radix(text.trim(), 16).context("read the personality")?;
     if personality & NO_RANDOM_ADDRESSES != 0 {
         return Ok(());
     }
+    const AGAIN: &str = "SIM_STARTED_AGAIN";
+    anyhow::ensure!(std::env::var_os(AGAIN).is_none(), "`setarch -R` does not fix addresses here");
     let program = std::env::current_exe().context("find this program")?;
     let mut command = Command::new("setarch");
-    command.arg("-R").arg(program).args(std::env::args_os().skip(1));
+    command.env(AGAIN, "1").arg("-R").arg(program).args(std::env::args_os().skip(1));
     Err(command.exec()).context("start `setarch` (package util-linux)")
 }
 

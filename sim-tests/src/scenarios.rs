@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use madsim::runtime::Runtime;
 
-use crate::{cluster, trace};
+use crate::{cluster, nemesis::Fault, trace};
 use story::Story;
 
 /// What one run came to.
@@ -27,17 +27,21 @@ pub enum Scenario {
     Crash(Story),
     /// Random clients under random faults.
     Mixed,
+    /// Random clients, failed syncs, and a restart that does not reboot the machine. Not survived
+    /// yet: kept to be run by whoever mends that, and no part of `sim ci`.
+    FailedSync,
 }
 
 impl Scenario {
     /// All of them.
-    pub const ALL: [Scenario; 6] = [
+    pub const ALL: [Scenario; 7] = [
         Scenario::Crash(Story::Push),
         Scenario::Crash(Story::TagMove),
         Scenario::Crash(Story::Delete),
         Scenario::Crash(Story::SessionResume),
         Scenario::Crash(Story::FirstStart),
         Scenario::Mixed,
+        Scenario::FailedSync,
     ];
 
     /// What it is called on the command line.
@@ -45,6 +49,7 @@ impl Scenario {
         match self {
             Scenario::Crash(story) => story.name(),
             Scenario::Mixed => "mixed",
+            Scenario::FailedSync => "failed-sync",
         }
     }
 
@@ -53,6 +58,7 @@ impl Scenario {
         match self {
             Scenario::Crash(story) => story.about(),
             Scenario::Mixed => "random clients, random faults, then everything is looked for",
+            Scenario::FailedSync => "(not survived yet) failed syncs, a restart, later a power cut",
         }
     }
 
@@ -65,7 +71,7 @@ impl Scenario {
     pub fn run(self, seed: u64) -> Verdict {
         let runtime_seed = match self {
             Scenario::Crash(_) => seed / crash::CASES,
-            Scenario::Mixed => seed,
+            Scenario::Mixed | Scenario::FailedSync => seed,
         };
         let runtime = Runtime::with_seed_and_config(runtime_seed, madsim::Config::default());
         runtime.block_on(async move {
@@ -75,7 +81,8 @@ impl Scenario {
             let scenario = clients.spawn(async move {
                 match self {
                     Scenario::Crash(story) => crash::run(story, seed).await,
-                    Scenario::Mixed => mixed::run(seed).await,
+                    Scenario::Mixed => mixed::run(seed, None).await,
+                    Scenario::FailedSync => mixed::run(seed, Some(Fault::FailedSync)).await,
                 }
             });
             scenario.await.unwrap_or_else(|error| Verdict {

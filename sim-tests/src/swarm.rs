@@ -52,8 +52,8 @@ impl Swarm {
     /// Does an upload outlast everything that may happen? Not a disk that fails or is full: then
     /// its file is given up.
     pub fn keeps_uploads(&self) -> bool {
-        let ends_uploads =
-            |fault| matches!(fault, Fault::IoErrors | Fault::SyncErrors | Fault::Full);
+        use Fault::{FailedSync, Full, IoErrors, SyncErrors};
+        let ends_uploads = |fault| matches!(fault, IoErrors | SyncErrors | FailedSync | Full);
         !self.faults.iter().copied().any(ends_uploads)
     }
 }

@@ -9,16 +9,16 @@ use crate::{
 /// Seeds that are run twice.
 const META_SEEDS: u64 = 5;
 /// Seeds of `mixed`.
-const MIXED_SEEDS: u64 = 100;
+const MIXED_SEEDS: u64 = 200;
 
 /// How sparsely each story is cut, and how many cases at least that must be. Odd strides meet both
 /// sides of an operation.
 const STORIES: [(Story, u64, u64); 5] = [
-    (Story::Push, 19, 20),
-    (Story::TagMove, 11, 15),
-    (Story::Delete, 11, 15),
-    (Story::SessionResume, 9, 10),
-    (Story::FirstStart, 79, 10),
+    (Story::Push, 5, 60),
+    (Story::TagMove, 3, 60),
+    (Story::Delete, 3, 40),
+    (Story::SessionResume, 1, 90),
+    (Story::FirstStart, 23, 45),
 ];
 
 /// Answers whether everything passed and nothing was left out.

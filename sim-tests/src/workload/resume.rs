@@ -61,6 +61,7 @@ impl User {
                 }
                 _ => continue,
             }
+            self.book.lock().count("uploads resumed");
             // Its own broken request may still be at it.
             answer = self.finish(at, chunk_len, &[416]).await;
         }

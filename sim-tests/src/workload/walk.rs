@@ -41,8 +41,9 @@ impl Walk {
         let repo = self.draw.pick(&swarm.repos).clone();
         let tag = self.draw.pick(&swarm.tags).clone();
         match self.draw.within(0..100) {
-            0..20 => self.push_blob(&repo).await,
-            20..45 => self.push_image(&repo, &tag, step).await,
+            0..14 => self.push_blob(&repo).await,
+            14..22 => self.upload_in_chunks(&repo).await,
+            22..45 => self.push_image(&repo, &tag, step).await,
             45..65 => {
                 self.user.pull_tag(&repo, &tag).await;
             }
@@ -55,8 +56,7 @@ impl Walk {
             87..93 => {
                 self.user.list_tags(&repo).await;
             }
-            93..95 => self.referrers(&repo).await,
-            95..98 => self.upload_in_chunks(&repo).await,
+            93..96 => self.referrers(&repo).await,
             _ => tokio::time::sleep(Duration::from_millis(500)).await,
         }
     }
