@@ -82,6 +82,7 @@ struct Server {
     arenas: Arenas,
     metrics: Arc<HttpMetrics>,
     connections: Mutex<BTreeMap<u64, Arc<Connection>>>,
+    stop: CancellationToken,
 }
 
 impl Server {
@@ -184,7 +185,16 @@ pub async fn serve(
     let Serving { name, answers, threads, limits, clock, arenas, metrics } = serving;
     let workers = Workers::start(threads)?;
     let connections = Mutex::default();
-    let server = Arc::new(Server { name, answers, limits, clock, arenas, metrics, connections });
+    let server = Arc::new(Server {
+        name,
+        answers,
+        limits,
+        clock,
+        arenas,
+        metrics,
+        connections,
+        stop: stop.clone(),
+    });
     let graceful = GracefulShutdown::new();
     let sweeper = tokio::spawn(sweep(server.clone()));
     accept(&server, &listener, &workers, &graceful, &stop).await;
@@ -349,6 +359,8 @@ async fn converse(
         biased;
         detected = detect(&mut stream) => detected?,
         () = connection.cut() => return Ok(()),
+        // Nothing was asked on it yet: it does not hold up a node that stops.
+        () = server.stop.cancelled() => return Ok(()),
     };
     let limits = &server.limits;
     let service = {
