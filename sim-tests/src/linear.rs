@@ -78,7 +78,7 @@ pub enum Outcome {
 pub struct Event<V> {
     /// Position of the question in the order of everything that happened.
     pub called: u64,
-    /// Position of the answer; `u64::MAX` when there was none.
+    /// Position of the answer, behind that of the question; `u64::MAX` when there was none.
     pub returned: u64,
     /// What was asked.
     pub op: Op<V>,
@@ -330,9 +330,8 @@ mod tests {
             let mut cases = Vec::new();
             for at in 0..40 {
                 let point = at * 10 + 5;
-                // Positions are numbers of a log, so no two are the same: questions get even ones.
-                let called = 2 * (point - draw(25).min(point));
-                let returned = 2 * (point + draw(25)) + 1;
+                // Asked before it is answered, as the book's moments are.
+                let (called, returned) = (point - 1 - draw(25).min(point - 1), point + draw(25));
                 let op = match draw(4) {
                     0 => set(draw(3) as u8),
                     1 => unset(),
