@@ -56,8 +56,8 @@ use tokio_util::sync::CancellationToken;
 pub use self::{
     error::{
         FileMissing, FoundingDamaged, GroupCountMismatch, GroupCountOutOfRange, GroupOverloaded,
-        GroupStopped, GroupUnavailable, OpenMetadataError, ReadError, StateBehindLog, StoreError,
-        SubmitError,
+        GroupStopped, GroupUnavailable, NoRoomForLog, OpenMetadataError, ReadError, StateBehindLog,
+        StoreError, SubmitError,
     },
     group::HandleError,
     raft::NodeId,
@@ -173,6 +173,9 @@ impl Metadata {
                 Err(NotProposed::Overloaded) if first => {
                     let waiting_max = proposer::WAITING_MAX;
                     return Err(GroupOverloaded { group: group.id, waiting_max }.into());
+                }
+                Err(NotProposed::NoRoom) if first => {
+                    return Err(NoRoomForLog { group: group.id }.into());
                 }
                 Err(error) => reason = format!("{error:?}"),
             }

@@ -177,6 +177,14 @@ pub struct GroupOverloaded {
     pub waiting_max: usize,
 }
 
+/// The disk has no room for the log of the metadata. Changes go on by themselves once there is room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("metadata group {group}: no room on the disk for the log")]
+pub struct NoRoomForLog {
+    /// Which.
+    pub group: u16,
+}
+
 /// Why a command was not applied, or not known to be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SubmitError {
@@ -186,6 +194,9 @@ pub enum SubmitError {
     /// It was not even tried.
     #[error(transparent)]
     Overloaded(#[from] GroupOverloaded),
+    /// It was not even tried.
+    #[error(transparent)]
+    NoRoom(#[from] NoRoomForLog),
     /// Whether it was applied is not known, and this node will not find out before it restarts.
     #[error(transparent)]
     Fatal(#[from] GroupStopped),

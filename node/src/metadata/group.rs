@@ -69,7 +69,7 @@ impl Group {
         let raft = raft.map_err(|error| not_started(id, error))?;
         let reads =
             ReadIndex::start(id, raft.clone(), peers.clone(), settings.read_deadline, stop.clone());
-        let proposer = Proposer::start(id, raft.clone(), stop);
+        let proposer = Proposer::start(id, raft.clone(), io.clone(), stop);
         let receiving = Arc::new(Semaphore::new(1));
         let group = Self { id, raft, proposer, state, receiving, log, reads, peers };
         if let Err(error) = group.start(settings).await {

@@ -23,6 +23,7 @@ use super::{
     peers::Peer,
     raft::{Batch, Raft},
 };
+use crate::io::Io;
 
 /// Requests that may wait for the next batch; beyond it the node says that it is overloaded. At a
 /// thousand commits a second this is a few seconds of work, which is as long as a client waits.
@@ -39,6 +40,11 @@ const BATCH_BYTES_MAX: usize = 256 << 10;
 /// again with the same id, and are applied once.
 const PROPOSAL_WAIT: Duration = Duration::from_secs(2);
 
+/// Room on the disk that is kept for the log, in bytes; on a small disk a fiftieth of it, if that is
+/// less. A log that runs into a full disk has to stop until the node restarts, so nothing is proposed
+/// that might: a batch, and what redb grows its files by for it, is far smaller.
+const ROOM_BYTES_MIN: u64 = 64 << 20;
+
 /// Why a proposal brought no outcome.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum NotProposed {
@@ -48,6 +54,8 @@ pub(super) enum NotProposed {
     Unknown,
     /// Too many are waiting.
     Overloaded,
+    /// The disk has no room for the log. Nothing was proposed.
+    NoRoom,
     /// The group has stopped.
     Stopped(String),
 }
@@ -77,10 +85,10 @@ pub(super) struct Proposer {
 
 impl Proposer {
     /// Starts the proposer of a group; it ends with `stop`.
-    pub fn start(group: u16, raft: Raft, stop: CancellationToken) -> Self {
+    pub fn start(group: u16, raft: Raft, io: Io, stop: CancellationToken) -> Self {
         let (waiting, inbox) = mpsc::channel(WAITING_MAX);
         let counters = Arc::new(Counters::default());
-        let task = run(raft, inbox, counters.clone(), stop);
+        let task = run(raft, io, inbox, counters.clone(), stop);
         tokio::spawn(task.instrument(tracing::info_span!("metadata_proposer", group)));
         Self { waiting, counters }
     }
@@ -102,6 +110,7 @@ impl Proposer {
 
 async fn run(
     raft: Raft,
+    io: Io,
     mut inbox: mpsc::Receiver<Waiting>,
     counters: Arc<Counters>,
     stop: CancellationToken,
@@ -121,10 +130,20 @@ async fn run(
         };
         let (batch, answers);
         (batch, answers, held_back) = gather(first, &mut inbox);
+        if !has_room(&io).await {
+            answer_all(Err(NotProposed::NoRoom), answers);
+            continue;
+        }
         counters.batches.fetch_add(1, Ordering::Relaxed);
         counters.requests.fetch_add(answers.len() as u64, Ordering::Relaxed);
         answer_all(propose(&raft, batch).await, answers);
     }
+}
+
+/// Has the disk room for another batch? A disk that does not answer is left to the log to find out.
+async fn has_room(io: &Io) -> bool {
+    let space = io.disk_op(|disk| disk.space()).await;
+    space.map_or(true, |space| space.available >= ROOM_BYTES_MIN.min(space.total / 50))
 }
 
 type Answers = Vec<oneshot::Sender<Result<Outcome, NotProposed>>>;

@@ -179,6 +179,11 @@ impl From<SubmitError> for RegistryError {
             SubmitError::Unavailable(_) | SubmitError::Overloaded(_) => {
                 RegistryError::unavailable("the metadata cannot be changed now; try again", error)
             }
+            SubmitError::NoRoom(_) => {
+                let message = "this node has no room for changes; pulls go on, changes work again \
+                               once space is freed";
+                RegistryError::unavailable(message, error).with_retry_after(RETRY_WHEN_FULL_SECONDS)
+            }
             SubmitError::Fatal(_) => {
                 let message = "the metadata of this node has stopped; its operator must act";
                 RegistryError::unavailable(message, error)
