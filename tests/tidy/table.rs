@@ -122,7 +122,7 @@ pub const TOP_FOLDERS: &[&str] =
     &["node/", "client/", "proto/", "sim-tests/", "tests/", "deploy/", "docs/", ".ci/"];
 
 /// Starts of paths that exist on one person's machine only.
-pub const MACHINE_PATHS: &[&str] = &["/work/", "/home/", "/root/", "/Users/", "/tmp/brief"];
+pub const MACHINE_PATHS: &[&str] = &["/work/", "/home/", "/root/", "/Users/"];
 
 /// Where such a path is right: file, path, reason.
 pub const MACHINE_PATH_EXCEPTIONS: &[(&str, &str, &str)] = &[];

@@ -4,7 +4,7 @@
 //! (`v*`); with one, the part before it is about the repository (`prod/*:v*`), where `*` crosses
 //! slashes. No other sign is special, so every tag can be written as it is.
 
-use atoll_core::name::{RepoName, Tag};
+use atoll_core::{metadata::command::matches_pattern, name::RepoName};
 use serde_json::json;
 
 use super::value::{Raw, Value, quoted};
@@ -35,30 +35,8 @@ impl TagPattern {
     /// What it says about the tags of `repository`: a pattern for tags alone; `None` when the
     /// repository is not meant.
     pub fn tags_of(&self, repository: &RepoName) -> Option<String> {
-        glob(&self.repository, repository.as_str()).then(|| self.tag.clone())
+        matches_pattern(&self.repository, repository.as_str()).then(|| self.tag.clone())
     }
-
-    /// Is `tag` of `repository` meant?
-    pub fn matches(&self, repository: &RepoName, tag: &Tag) -> bool {
-        glob(&self.tag, tag.as_str()) && glob(&self.repository, repository.as_str())
-    }
-}
-
-/// Does `text` match `pattern`? Each part between stars is taken at its first place, which is
-/// enough for stars alone and takes time linear in the text for each part.
-fn glob(pattern: &str, text: &str) -> bool {
-    let Some((head, middle)) = pattern.split_once('*') else { return pattern == text };
-    let (middle, tail) = middle.rsplit_once('*').unwrap_or(("", middle));
-    let Some(rest) = text.strip_prefix(head) else { return false };
-    let Some(mut rest) = rest.strip_suffix(tail) else { return false };
-    for part in middle.split('*') {
-        match rest.split_once(part) {
-            Some((_, after)) => rest = after,
-            None if part.is_empty() => {}
-            None => return false,
-        }
-    }
-    true
 }
 
 impl Value for Vec<TagPattern> {
@@ -87,14 +65,12 @@ impl Value for Vec<TagPattern> {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
 
     fn matches(pattern: &str, repository: &str, tag: &str) -> bool {
         let pattern = TagPattern::parse(pattern).expect("well formed");
-        pattern
-            .matches(&repository.parse().expect("well formed"), &tag.parse().expect("well formed"))
+        let tags = pattern.tags_of(&repository.parse().expect("well formed"));
+        tags.is_some_and(|tags| matches_pattern(&tags, tag))
     }
 
     #[test]
@@ -112,24 +88,6 @@ mod tests {
     fn what_no_tag_can_match_is_refused() {
         for text in ["", ":v1", "a:", "a b", "v[0-9]", "a:b:c", "tag/with/slash", "ü"] {
             assert_eq!(TagPattern::parse(text), None, "{text:?}");
-        }
-    }
-
-    /// The meaning, without the cleverness.
-    fn naive(pattern: &[u8], text: &[u8]) -> bool {
-        match (pattern.split_first(), text.split_first()) {
-            (None, None) => true,
-            (Some((b'*', after)), _) if naive(after, text) => true,
-            (Some((b'*', _)), Some((_, rest))) => naive(pattern, rest),
-            (Some((a, after)), Some((b, rest))) => a == b && naive(after, rest),
-            _ => false,
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn glob_means_what_the_naive_one_means(pattern in "[ab*]{0,8}", text in "[ab]{0,8}") {
-            prop_assert_eq!(glob(&pattern, &text), naive(pattern.as_bytes(), text.as_bytes()));
         }
     }
 }

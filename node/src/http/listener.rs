@@ -366,7 +366,9 @@ async fn converse(
     let service = {
         let connection = connection.clone();
         let server = server.clone();
-        service_fn(move |request| answer(&server, connection.clone(), request))
+        // hyper keeps room for the answer's state as long as the connection lives: boxed, an idle
+        // connection holds none.
+        service_fn(move |request| Box::pin(answer(&server, connection.clone(), request)))
     };
     match detected {
         None => Ok(()),

@@ -134,9 +134,9 @@ impl TagProtection {
     pub fn covers(&self, tag: &Tag) -> bool {
         match self {
             TagProtection::None => false,
-            TagProtection::Patterns(patterns) => patterns
-                .iter()
-                .any(|pattern| matches_pattern(pattern.as_bytes(), tag.as_str().as_bytes())),
+            TagProtection::Patterns(patterns) => {
+                patterns.iter().any(|pattern| matches_pattern(pattern, tag.as_str()))
+            }
         }
     }
 }
@@ -145,7 +145,8 @@ impl TagProtection {
 ///
 /// On a mismatch only the last star takes one byte more: an earlier one can have no better place, so
 /// the cost is at most the product of the lengths, never exponential.
-fn matches_pattern(pattern: &[u8], text: &[u8]) -> bool {
+pub fn matches_pattern(pattern: &str, text: &str) -> bool {
+    let (pattern, text) = (pattern.as_bytes(), text.as_bytes());
     let (mut at, mut read) = (0, 0);
     let mut star: Option<(usize, usize)> = None;
     while read < text.len() {
@@ -284,7 +285,7 @@ mod tests {
         #[test]
         fn matching_is_what_its_definition_says(pattern in "[ab*]{0,7}", text in "[ab]{0,9}") {
             prop_assert_eq!(
-                matches_pattern(pattern.as_bytes(), text.as_bytes()),
+                matches_pattern(&pattern, &text),
                 matches_slowly(pattern.as_bytes(), text.as_bytes())
             );
         }
