@@ -15,10 +15,8 @@ use atoll_core::metadata::query;
 use atoll_node::{
     io::net,
     metadata::{Metadata, MetadataSettings, NodeId},
-    rpc::{
-        raft::{RaftPeers, RaftService},
-        server::serve,
-    },
+    rpc::raft::{RaftPeers, RaftService},
+    wire::server::serve,
 };
 use metadata_common::*;
 use tokio_util::sync::CancellationToken;

@@ -10,3 +10,12 @@ pub mod raft {
         tonic::include_proto!("atoll.raft.v1");
     }
 }
+
+/// What every message between nodes begins with.
+pub mod wire {
+    /// Version 1.
+    #[allow(missing_docs, clippy::all, reason = "generated")]
+    pub mod v1 {
+        tonic::include_proto!("atoll.wire.v1");
+    }
+}

@@ -16,8 +16,10 @@ pub mod metadata;
 pub mod name;
 pub mod pagination;
 pub mod range;
+pub mod ring;
 pub mod route;
 pub mod upload;
+pub mod view;
 
 pub use digest::{Algorithm, Digest};
 pub use name::{Reference, RepoName, Tag};

@@ -19,11 +19,11 @@ use futures_util::{Stream, future::BoxFuture, stream::BoxStream};
 use tonic::{Response, Status};
 
 pub use self::service::RaftService;
-use super::channel::{BadAddress, Channel};
 use crate::metadata::{
     Frame, NodeId,
     peers::{Call, Peer, PeerUnreachable, Peers},
 };
+use crate::wire::channel::{BadAddress, Channel};
 
 /// Format of the opaque payloads; see `metadata`'s codec, which has its own byte for it.
 pub const PAYLOAD_VERSION: u32 = 1;

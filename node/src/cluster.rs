@@ -1,0 +1,246 @@
+//! This node within its cluster: the view it holds, its lease, the ways to its peers.
+//!
+//! [`Cluster`] is the handle that everything above asks: who owns a digest, may this node say "404",
+//! how is node 7 reached, is it suspected. It only holds facts; who finds them out is below:
+//! consensus through group 0 ([`crate::coordination`]), gossip for suspicion. Why one handle: what a
+//! request needs to know about the cluster must come from one view, not from three that were read
+//! at three moments.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use atoll_core::{
+    ring::{Points, Ring},
+    view::{Epoch, Member, MemberState, NodeId, View},
+};
+use tokio::sync::watch;
+use tonic::Status;
+
+use crate::{
+    io::Clock,
+    wire::{Channel, channel::BadAddress, envelope::Envelope, envelope::stale_view},
+};
+
+/// How long a suspicion lasts when nothing renews it. Suspicion only reorders: it is a local hint.
+pub const SUSPICION_TTL: Duration = Duration::from_secs(1);
+
+/// The node's knowledge of its cluster. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Cluster {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    me: NodeId,
+    incarnation: u64,
+    clock: Arc<dyn Clock>,
+    view: watch::Sender<Arc<View>>,
+    /// Monotonic time in microseconds until which this node may say what only a member may: strong
+    /// acknowledgements, 404s. `u64::MAX` for a node that is alone.
+    lease_until: AtomicU64,
+    suspected: Mutex<BTreeMap<NodeId, Duration>>,
+    channels: Mutex<BTreeMap<String, Channel>>,
+}
+
+impl Cluster {
+    /// A member that holds `view`, with a lease that has run out: who renews it says so.
+    pub fn new(me: NodeId, incarnation: u64, clock: Arc<dyn Clock>, view: View) -> Cluster {
+        let view = watch::Sender::new(Arc::new(view));
+        Cluster {
+            inner: Arc::new(Inner {
+                me,
+                incarnation,
+                clock,
+                view,
+                lease_until: AtomicU64::new(0),
+                suspected: Mutex::default(),
+                channels: Mutex::default(),
+            }),
+        }
+    }
+
+    /// A cluster of one that nobody else will ever join: its lease never ends.
+    pub fn alone(clock: Arc<dyn Clock>) -> Cluster {
+        let me = NodeId(1);
+        let member = Member {
+            name: "alone".to_owned(),
+            incarnation: 1,
+            http: String::new(),
+            grpc: String::new(),
+            zone: String::new(),
+            weight: 1,
+            state: MemberState::Up,
+        };
+        let ring =
+            Ring::new(Points::Assigned { owners: vec![me; 2] }, [(me, String::new())].into());
+        let view = View {
+            cluster_id: "alone".to_owned(),
+            epoch: Epoch(1),
+            replicas: 1,
+            members: BTreeMap::from([(me, member)]),
+            ring: Arc::new(ring),
+            open: Vec::new(),
+            next_node: NodeId(2),
+        };
+        let cluster = Cluster::new(me, 1, clock, view);
+        cluster.inner.lease_until.store(u64::MAX, Ordering::Relaxed);
+        cluster
+    }
+
+    /// This node's number.
+    pub fn me(&self) -> NodeId {
+        self.inner.me
+    }
+
+    /// Which start of this node this is.
+    pub fn incarnation(&self) -> u64 {
+        self.inner.incarnation
+    }
+
+    /// The newest view this node has heard of.
+    pub fn view(&self) -> Arc<View> {
+        self.inner.view.borrow().clone()
+    }
+
+    /// The views as they come. A receiver sees the newest; some between may be skipped.
+    pub fn views(&self) -> watch::Receiver<Arc<View>> {
+        self.inner.view.subscribe()
+    }
+
+    /// Takes a view that is newer than the present one; answers whether it was.
+    pub fn adopt(&self, view: View) -> bool {
+        self.inner.view.send_if_modified(|present| {
+            let newer = view.epoch > present.epoch;
+            if newer {
+                *present = Arc::new(view);
+            }
+            newer
+        })
+    }
+
+    /// May this node say what only a member may (a strong acknowledgement, a 404, a tag)?
+    pub fn lease_is_valid(&self) -> bool {
+        let now = u64::try_from(self.inner.clock.monotonic().as_micros()).unwrap_or(u64::MAX);
+        now < self.inner.lease_until.load(Ordering::Acquire)
+    }
+
+    /// Extends the lease to `until` on this node's monotonic clock: the moment the acknowledged
+    /// heartbeat was *sent*, plus the session's time-out. Never shortens it.
+    pub fn extend_lease(&self, until: Duration) {
+        let until = u64::try_from(until.as_micros()).unwrap_or(u64::MAX);
+        self.inner.lease_until.fetch_max(until, Ordering::AcqRel);
+    }
+
+    /// Ends the lease at once: the session is known to be gone.
+    pub fn end_lease(&self) {
+        self.inner.lease_until.store(0, Ordering::Release);
+    }
+
+    /// What a message of this node begins with.
+    pub fn envelope(&self) -> Envelope {
+        let view = self.view();
+        Envelope {
+            cluster_id: view.cluster_id.clone(),
+            sender: u32::from(self.inner.me.0),
+            incarnation: self.inner.incarnation,
+            epoch: view.epoch.0,
+        }
+    }
+
+    /// Checks what a message began with: the same cluster, and a view that is not older than this
+    /// node's. A caller whose answer does not depend on the view uses [`Self::admit_any_epoch`].
+    ///
+    /// A sender with a newer view is let in by itself: whoever must know that view first waits for
+    /// it with [`Self::at_least`].
+    ///
+    /// # Errors
+    /// `FAILED_PRECONDITION` for another cluster, [`stale_view`] for an older view.
+    pub fn admit(&self, envelope: Option<&Envelope>) -> Result<Arc<View>, Status> {
+        let view = self.admit_any_epoch(envelope)?;
+        let theirs = Epoch(envelope.map_or(0, |envelope| envelope.epoch));
+        if theirs < view.epoch {
+            return Err(stale_view(view.epoch));
+        }
+        Ok(view)
+    }
+
+    /// As [`Self::admit`], whatever the sender's epoch.
+    ///
+    /// # Errors
+    /// `INVALID_ARGUMENT` without an envelope, `FAILED_PRECONDITION` for another cluster.
+    pub fn admit_any_epoch(&self, envelope: Option<&Envelope>) -> Result<Arc<View>, Status> {
+        let envelope = envelope.ok_or_else(|| Status::invalid_argument("no envelope"))?;
+        let view = self.view();
+        if envelope.cluster_id != view.cluster_id {
+            let (ours, theirs) = (&view.cluster_id, &envelope.cluster_id);
+            return Err(Status::failed_precondition(format!(
+                "this is cluster `{ours}`, the message is of cluster `{theirs}`"
+            )));
+        }
+        Ok(view)
+    }
+
+    /// The view once it is at `epoch` or newer; `None` when it does not come `within`.
+    pub async fn at_least(&self, epoch: Epoch, within: Duration) -> Option<Arc<View>> {
+        let mut views = self.views();
+        let newer = views.wait_for(|view| view.epoch >= epoch);
+        let view = tokio::time::timeout(within, newer).await.ok()?.ok()?.clone();
+        Some(view)
+    }
+
+    /// The way to a member.
+    ///
+    /// # Errors
+    /// It is no member, or its address is none.
+    pub fn channel(&self, node: NodeId) -> Result<Channel, Status> {
+        let view = self.view();
+        let member = view.members.get(&node);
+        let member =
+            member.ok_or_else(|| Status::unavailable(format!("node {node} is no member")))?;
+        self.channel_to(&member.grpc).map_err(|error| Status::unavailable(error.to_string()))
+    }
+
+    /// The way to an address.
+    ///
+    /// # Errors
+    /// It is not `ip:port`.
+    pub fn channel_to(&self, address: &str) -> Result<Channel, BadAddress> {
+        let mut channels = self.inner.channels.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(channel) = channels.get(address) {
+            return Ok(channel.clone());
+        }
+        let channel = Channel::new(address)?;
+        channels.insert(address.to_owned(), channel.clone());
+        Ok(channel)
+    }
+
+    /// Notes that a peer did not answer as it should: for [`SUSPICION_TTL`] others are asked first.
+    pub fn suspect(&self, node: NodeId) {
+        let until = self.inner.clock.monotonic() + SUSPICION_TTL;
+        self.suspected().insert(node, until);
+    }
+
+    /// Notes that a peer answered.
+    pub fn trust(&self, node: NodeId) {
+        self.suspected().remove(&node);
+    }
+
+    /// The peers that are suspected now.
+    pub fn suspects(&self) -> BTreeSet<NodeId> {
+        let now = self.inner.clock.monotonic();
+        let mut suspected = self.suspected();
+        suspected.retain(|_, until| *until > now);
+        suspected.keys().copied().collect()
+    }
+
+    fn suspected(&self) -> std::sync::MutexGuard<'_, BTreeMap<NodeId, Duration>> {
+        self.inner.suspected.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
