@@ -152,7 +152,26 @@ impl Metadata {
 
     /// As [`Self::submit`], for a caller that chose the id, such as a retry of an earlier request.
     pub async fn submit_request(&self, request: Request) -> Result<Outcome, SubmitError> {
-        let group = self.group(repo_of(&request.command));
+        // What names no repository goes to group 0, unless the caller says which it means.
+        let group = repo_of(&request.command).map_or(0, |repo| self.index_of(repo));
+        self.submit_in(&self.inner.groups[group], request).await
+    }
+
+    /// As [`Self::submit`], for a command that is not of one repository: to group `group`, of
+    /// [`Self::groups`].
+    pub async fn submit_to(&self, group: u16, command: Command) -> Result<Outcome, SubmitError> {
+        let sequence = self.inner.sequence.fetch_add(1, Ordering::Relaxed);
+        let id = RequestId { client: self.inner.client, sequence };
+        let found = self.inner.groups.get(usize::from(group));
+        let found = found.ok_or_else(|| GroupUnavailable {
+            group,
+            waited: Duration::ZERO,
+            reason: "there is no such group".to_owned(),
+        })?;
+        self.submit_in(found, Request { id, command }).await
+    }
+
+    async fn submit_in(&self, group: &Group, request: Request) -> Result<Outcome, SubmitError> {
         let began = self.inner.clock.monotonic();
         let mut pause = RETRY_PAUSE_MIN;
         let mut reason = "no attempt was answered".to_owned();
@@ -193,7 +212,25 @@ impl Metadata {
     /// A view of the group of `repo` that holds everything acknowledged before this call, on any
     /// node.
     pub async fn linearizable(&self, repo: &RepoName) -> Result<Snapshot, ReadError> {
-        let group = self.group(repo);
+        self.linearizable_in(self.group(repo)).await
+    }
+
+    /// As [`Self::linearizable`], of every group in order, for what no repository confines.
+    pub async fn linearizable_all(&self) -> Result<Vec<Snapshot>, ReadError> {
+        let mut all = Vec::with_capacity(self.inner.groups.len());
+        for group in &self.inner.groups {
+            all.push(self.linearizable_in(group).await?);
+        }
+        Ok(all)
+    }
+
+    /// How many groups share the repositories.
+    pub fn groups(&self) -> u16 {
+        // `GROUPS_MAX` is far below.
+        u16::try_from(self.inner.groups.len()).unwrap_or(u16::MAX)
+    }
+
+    async fn linearizable_in(&self, group: &Group) -> Result<Snapshot, ReadError> {
         let began = self.inner.clock.monotonic();
         // A round may have been under way already, and each takes up to the deadline.
         let fresh = tokio::time::timeout(self.inner.read_deadline, group.fresh());
@@ -246,8 +283,12 @@ impl Metadata {
     }
 
     fn group(&self, repo: &RepoName) -> &Group {
-        // There is at least one, and the remainder is below their number.
-        &self.inner.groups[group_of(repo, self.inner.groups.len())]
+        &self.inner.groups[self.index_of(repo)]
+    }
+
+    /// There is at least one group, and the remainder is below their number.
+    fn index_of(&self, repo: &RepoName) -> usize {
+        group_of(repo, self.inner.groups.len())
     }
 }
 
@@ -295,13 +336,16 @@ fn draw_client(io: &Io, node: NodeId, groups: &[Group]) -> u128 {
     hash.finalize().iter().take(16).fold(0, |client, byte| (client << 8) | u128::from(*byte))
 }
 
-fn repo_of(command: &Command) -> &RepoName {
+fn repo_of(command: &Command) -> Option<&RepoName> {
     match command {
         Command::LinkBlob { repo, .. }
         | Command::UnlinkBlob { repo, .. }
         | Command::DeleteManifest { repo, .. }
-        | Command::DeleteTag { repo, .. } => repo,
-        Command::PutManifest(put) => &put.repo,
+        | Command::DeleteTag { repo, .. } => Some(repo),
+        Command::PutManifest(put) => Some(&put.repo),
+        Command::Condemn { .. } | Command::CondemnAbort { .. } | Command::CondemnFinish { .. } => {
+            None
+        }
     }
 }
 

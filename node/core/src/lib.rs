@@ -11,6 +11,7 @@ pub mod access;
 pub mod content_range;
 pub mod digest;
 pub mod etag;
+pub mod gc;
 pub mod manifest;
 pub mod metadata;
 pub mod name;

@@ -2,6 +2,7 @@
 
 use atoll_core::{
     Digest, RepoName,
+    gc::GcEpoch,
     metadata::{Command, query},
 };
 use bytes::Bytes;
@@ -91,7 +92,8 @@ impl Registry {
         if !matches!(self.tiers.store().stat(digest).await, Ok(Some(_))) {
             return Ok(false);
         }
-        let link = Command::LinkBlob { repo: repo.clone(), digest: *digest, size };
+        let vg = GcEpoch(0);
+        let link = Command::LinkBlob { repo: repo.clone(), digest: *digest, size, vg };
         self.submit(link).await?;
         Ok(true)
     }
