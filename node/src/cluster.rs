@@ -17,10 +17,7 @@ use std::{
     time::Duration,
 };
 
-use atoll_core::{
-    ring::{Points, Ring},
-    view::{Epoch, Member, MemberState, NodeId, View},
-};
+use atoll_core::view::{Epoch, Member, MemberState, NodeId, RingMode, View};
 use tokio::sync::watch;
 use tonic::Status;
 
@@ -84,17 +81,8 @@ impl Cluster {
             weight: 1,
             state: MemberState::Up,
         };
-        let ring =
-            Ring::new(Points::Assigned { owners: vec![me; 2] }, [(me, String::new())].into());
-        let view = View {
-            cluster_id: "alone".to_owned(),
-            epoch: Epoch(1),
-            replicas: 1,
-            members: BTreeMap::from([(me, member)]),
-            ring: Arc::new(ring),
-            open: Vec::new(),
-            next_node: NodeId(2),
-        };
+        let mode = RingMode::Assigned { points: 2 };
+        let view = View::first("alone".to_owned(), 1, mode, me, member);
         let cluster = Cluster::new(me, 1, clock, view);
         cluster.inner.lease_until.store(u64::MAX, Ordering::Relaxed);
         cluster
@@ -160,18 +148,18 @@ impl Cluster {
         }
     }
 
-    /// Checks what a message began with: the same cluster, and a view that is not older than this
-    /// node's. A caller whose answer does not depend on the view uses [`Self::admit_any_epoch`].
+    /// Checks what a message began with: the same cluster, and a view in which the same nodes act for
+    /// every digest as in this node's. A caller whose answer does not depend on the view uses [`Self::admit_any_epoch`].
     ///
     /// A sender with a newer view is let in by itself: whoever must know that view first waits for
     /// it with [`Self::at_least`].
     ///
     /// # Errors
-    /// `FAILED_PRECONDITION` for another cluster, [`stale_view`] for an older view.
+    /// `FAILED_PRECONDITION` for another cluster, [`stale_view`] when the owners have changed since.
     pub fn admit(&self, envelope: Option<&Envelope>) -> Result<Arc<View>, Status> {
         let view = self.admit_any_epoch(envelope)?;
         let theirs = Epoch(envelope.map_or(0, |envelope| envelope.epoch));
-        if theirs < view.epoch {
+        if theirs < view.since {
             return Err(stale_view(view.epoch));
         }
         Ok(view)
