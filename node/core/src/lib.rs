@@ -10,6 +10,7 @@
 pub mod access;
 pub mod admin;
 pub mod content_range;
+pub mod coordination;
 pub mod digest;
 pub mod etag;
 pub mod manifest;
