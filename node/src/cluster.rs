@@ -6,6 +6,8 @@
 //! request needs to know about the cluster must come from one view, not from three that were read
 //! at three moments.
 
+mod gate;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{
@@ -22,6 +24,8 @@ use atoll_core::{
 use tokio::sync::watch;
 use tonic::Status;
 
+use self::gate::Gate;
+pub use self::gate::Publishing;
 use crate::{
     io::Clock,
     wire::{Channel, channel::BadAddress, envelope::Envelope, envelope::stale_view},
@@ -47,6 +51,7 @@ struct Inner {
     lease_until: AtomicU64,
     suspected: Mutex<BTreeMap<NodeId, Duration>>,
     channels: Mutex<BTreeMap<String, Channel>>,
+    gate: Arc<Gate>,
 }
 
 impl Cluster {
@@ -62,6 +67,7 @@ impl Cluster {
                 lease_until: AtomicU64::new(0),
                 suspected: Mutex::default(),
                 channels: Mutex::default(),
+                gate: Arc::default(),
             }),
         }
     }
@@ -193,6 +199,18 @@ impl Cluster {
         let newer = views.wait_for(|view| view.epoch >= epoch);
         let view = tokio::time::timeout(within, newer).await.ok()?.ok()?.clone();
         Some(view)
+    }
+
+    /// Begins to publish a copy. Whether this node may take it is to be checked against the view that
+    /// is answered, not against one that was read before.
+    pub fn begin_publish(&self) -> Publishing {
+        self.inner.gate.begin(|| self.view())
+    }
+
+    /// Waits until every publication that was admitted under a view older than `epoch` has ended. A
+    /// node that is at `epoch` and settled may be scanned for it.
+    pub async fn settled(&self, epoch: Epoch) {
+        self.inner.gate.settled(epoch).await;
     }
 
     /// The way to a member.

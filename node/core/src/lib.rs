@@ -16,6 +16,7 @@ pub mod metadata;
 pub mod name;
 pub mod pagination;
 pub mod range;
+pub mod repair;
 pub mod ring;
 pub mod route;
 pub mod upload;
