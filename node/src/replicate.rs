@@ -18,7 +18,6 @@ mod deliver;
 mod error;
 mod latency;
 mod outgoing;
-mod plan;
 mod presence;
 mod pull;
 mod read;
@@ -131,7 +130,7 @@ impl Replicator {
 
     /// What it has done.
     pub fn stats(&self) -> ReplicateStats {
-        let (hints, outbox) = (self.inner.hints.len() as u64, self.inner.outbox.len() as u64);
+        let (hints, outbox) = (self.inner.hints.count() as u64, self.inner.outbox.count() as u64);
         self.inner.counters.stats(hints, outbox)
     }
 

@@ -17,6 +17,7 @@ pub mod name;
 pub mod pagination;
 pub mod range;
 pub mod repair;
+pub mod replication;
 pub mod ring;
 pub mod route;
 pub mod upload;

@@ -9,14 +9,19 @@
 //! when), by a node whose lease is valid. Whatever else happens ends in an error, and what copies
 //! there are stay invisible, because the link that shows a blob is written by the caller afterwards.
 
-use std::time::Duration;
+use std::{collections::VecDeque, time::Duration};
 
 use atoll_core::{
     Digest,
+    replication::{WritePlan, WriteTally, WriteVerdict, write_plan},
     view::{Epoch, NodeId, View},
 };
 use bytes::Bytes;
-use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use futures_util::{
+    FutureExt, StreamExt,
+    future::{BoxFuture, Shared},
+    stream::FuturesUnordered,
+};
 use tracing::debug;
 
 use super::{
@@ -24,9 +29,12 @@ use super::{
     content::Bytewise,
     error::{Fenced, TooFewCopies, ViewLate, WriteError},
     outgoing::{Ack, Acks, Order, Outgoing},
-    plan::{Step, WritePlan, WriteTally, write_plan},
+    receive::same_owners,
 };
-use crate::store::{BlobInfo, CommitError, SealedUpload, UploadWriter};
+use crate::{
+    cluster::Cluster,
+    store::{BlobInfo, CommitError, SealedUpload, UploadWriter},
+};
 
 /// Times that a write begins again because somebody knew a newer view. Views change seldom; a write
 /// that meets so many is better tried again by its client.
@@ -41,11 +49,12 @@ enum Own {
     Memory(Bytes),
     /// In the spool.
     Sealed(SealedUpload),
-    /// Durable.
-    Published,
-    /// The disk failed, or this node is no owner.
-    None,
+    /// On its way to be durable, or there, or failed; seen by every attempt that comes after.
+    Published(Published),
 }
+
+/// Why it is not durable, if it is not.
+type Published = Shared<BoxFuture<'static, Result<(), String>>>;
 
 type Running = FuturesUnordered<BoxFuture<'static, Acks>>;
 
@@ -62,7 +71,7 @@ impl Replicator {
         digest: &Digest,
         early: Option<Early>,
     ) -> Result<BlobInfo, WriteError> {
-        if self.is_sole_owner() {
+        if self.is_alone() {
             return Ok(writer.commit(digest).await?);
         }
         let sealed = writer.seal(digest).await?;
@@ -75,7 +84,7 @@ impl Replicator {
     /// # Errors
     /// As [`Self::commit`].
     pub async fn put(&self, digest: &Digest, bytes: Bytes) -> Result<BlobInfo, WriteError> {
-        if self.is_sole_owner() {
+        if self.is_alone() {
             return Ok(self.tiers().store().put(digest, bytes).await?);
         }
         let computed = Digest::of(digest.algorithm(), &bytes);
@@ -124,8 +133,8 @@ impl Replicator {
         Err(ViewLate { epoch: self.cluster().view().epoch }.into())
     }
 
-    /// Is this node the only one there is to write to?
-    pub(super) fn is_sole_owner(&self) -> bool {
+    /// Is this node the whole cluster?
+    pub fn is_alone(&self) -> bool {
         let view = self.cluster().view();
         view.copies() == 1 && view.members.len() == 1
     }
@@ -141,13 +150,13 @@ impl Replicator {
     /// Begins to send a blob to its owners while its bytes still come in. `None` when there is nobody
     /// to send to.
     pub fn begin_early(&self, digest: &Digest, size: Option<u64>) -> Option<Early> {
-        if self.is_sole_owner() || self.settings().consistency == super::Consistency::Eventual {
+        if self.is_alone() || self.settings().consistency == super::Consistency::Eventual {
             return None;
         }
         self.require_lease().ok()?;
         let view = self.cluster().view();
-        let plan = write_plan(&view, digest, &self.cluster().suspects());
-        let hops = self.chain(&plan);
+        let plan = Plan::new(self.cluster(), &view, digest);
+        let hops = plan.hops(self.cluster().me());
         if hops.is_empty() {
             return None;
         }
@@ -155,10 +164,34 @@ impl Replicator {
         let outgoing = Outgoing::begin(self.cluster(), &order);
         Some(Early { epoch: view.epoch, plan, outgoing })
     }
+}
 
-    fn chain(&self, plan: &WritePlan) -> Vec<NodeId> {
-        let me = self.cluster().me();
-        plan.first.iter().copied().filter(|node| *node != me).collect()
+/// Where a write goes first.
+#[derive(Clone, Debug)]
+struct Plan {
+    plan: WritePlan,
+    /// Owners that are passed over, because they did not answer lately and W others are left.
+    passed_over: Vec<NodeId>,
+}
+
+impl Plan {
+    fn new(cluster: &Cluster, view: &View, digest: &Digest) -> Plan {
+        let suspects = cluster.suspects();
+        let plan = write_plan(view, digest, cluster.me(), &suspects);
+        let (doubtful, trusted): (Vec<NodeId>, Vec<NodeId>) =
+            plan.owners.iter().partition(|node| suspects.contains(node));
+        let passed_over = if trusted.len() >= plan.owners_needed { doubtful } else { Vec::new() };
+        Plan { plan, passed_over }
+    }
+
+    /// The owners to begin with, in the order of the chain.
+    fn first(&self) -> impl Iterator<Item = NodeId> + '_ {
+        self.plan.owners.iter().copied().filter(|node| !self.passed_over.contains(node))
+    }
+
+    /// Those among them that are other nodes.
+    fn hops(&self, me: NodeId) -> Vec<NodeId> {
+        self.first().filter(|node| *node != me).collect()
     }
 }
 
@@ -166,7 +199,7 @@ impl Replicator {
 #[derive(Debug)]
 pub struct Early {
     epoch: Epoch,
-    plan: WritePlan,
+    plan: Plan,
     outgoing: Outgoing,
 }
 
@@ -203,21 +236,25 @@ impl Write<'_> {
         let replicator = self.replicator;
         let plan = match &early {
             Some(early) => early.plan.clone(),
-            None => write_plan(self.view, self.digest, &replicator.cluster().suspects()),
+            None => Plan::new(replicator.cluster(), self.view, self.digest),
         };
-        let mut tally = WriteTally::new(self.view, &plan);
+        let mut tally = WriteTally::new(plan.plan.clone());
         let mut running = Running::new();
         let mut reasons = Vec::new();
-        self.begin(&plan, own, early, &mut running, &mut tally);
+        // Owners without a copy that nobody stands in for yet.
+        let mut missing: VecDeque<NodeId> = plan.passed_over.iter().copied().collect();
+        missing.iter().for_each(|node| tally.failed(*node));
+        self.begin(&plan, own, early, &mut running)?;
         loop {
-            match tally.step() {
-                Step::Enough => return Ok(()),
-                Step::Impossible => return Err(self.too_few(&tally, reasons).into()),
-                Step::Try { node, hint_for } => {
-                    self.begin_stand_in(node, hint_for, own, &mut running).await?;
+            match tally.verdict() {
+                WriteVerdict::Enough => return Ok(()),
+                WriteVerdict::Impossible(_) => return Err(self.too_few(&tally, reasons).into()),
+                WriteVerdict::Ask(node) => {
+                    let owner = missing.pop_front();
+                    self.begin_stand_in(node, owner, own, &mut running).await?;
                     continue;
                 }
-                Step::Wait => {}
+                WriteVerdict::Wait => {}
             }
             let Some(acks) = running.next().await else {
                 return Err(self.too_few(&tally, reasons).into());
@@ -225,7 +262,7 @@ impl Write<'_> {
             let mut untried = Vec::new();
             for (node, ack) in acks {
                 match ack {
-                    Ack::Durable => tally.durable(node),
+                    Ack::Durable => tally.acked(node),
                     Ack::NotTried => untried.push(node),
                     Ack::Stale(epoch) => return Err(Unwritten::Stale(epoch)),
                     Ack::Failed(reason) => {
@@ -233,6 +270,9 @@ impl Write<'_> {
                         reasons.push(format!("node {node}: {reason}"));
                         replicator.counters().failovers.add(1);
                         tally.failed(node);
+                        if plan.plan.owners.contains(&node) {
+                            missing.push_back(node);
+                        }
                     }
                 }
             }
@@ -245,45 +285,44 @@ impl Write<'_> {
     /// Starts this node's own copy and the chain of the others.
     fn begin(
         &self,
-        plan: &WritePlan,
+        plan: &Plan,
         own: &mut Own,
         early: Option<Early>,
         running: &mut Running,
-        tally: &mut WriteTally,
-    ) {
+    ) -> Result<(), Unwritten> {
         let me = self.replicator.cluster().me();
-        if plan.first.contains(&me) {
-            match std::mem::replace(own, Own::Published) {
-                Own::Published => tally.durable(me),
-                Own::None => tally.failed(me),
-                unpublished => running.push(self.publish(unpublished)),
-            }
+        if plan.first().any(|node| node == me) {
+            running.push(self.publish(own)?);
         }
-        let hops = self.replicator.chain(plan);
+        let hops = plan.hops(me);
         match early {
             Some(early) => running.push(Box::pin(early.outgoing.finish())),
             None if hops.is_empty() => {}
             None => running.push(self.send(hops, None)),
         }
+        Ok(())
     }
 
     async fn begin_stand_in(
         &self,
         node: NodeId,
-        hint_for: NodeId,
+        owner: Option<NodeId>,
         own: &mut Own,
         running: &mut Running,
     ) -> Result<(), Unwritten> {
         let replicator = self.replicator;
         replicator.counters().stand_ins.add(1);
-        debug!(digest = %self.digest, %node, %hint_for, "a node stands in for an owner");
+        debug!(digest = %self.digest, %node, ?owner, "a node stands in for an owner");
+        // With fewer live owners than copies nobody is missing: the placement says who is owed.
+        let owner = owner.or_else(|| self.view.placement(self.digest).first().copied());
         if node != replicator.cluster().me() {
-            running.push(self.send(vec![node], Some(hint_for)));
+            running.push(self.send(vec![node], owner));
             return Ok(());
         }
-        replicator.note_hint(hint_for, self.digest).await?;
-        let unpublished = std::mem::replace(own, Own::Published);
-        running.push(self.publish(unpublished));
+        if let Some(owner) = owner {
+            replicator.note_hint(owner, self.digest).await?;
+        }
+        running.push(self.publish(own)?);
         Ok(())
     }
 
@@ -295,33 +334,41 @@ impl Write<'_> {
         Box::pin(async move { outgoing.send_all(&bytes).await })
     }
 
-    /// Publishes this node's own copy. It counts only when the owners are still the same afterwards:
-    /// a view that was adopted meanwhile may have been scanned for copies already.
-    fn publish(&self, own: Own) -> BoxFuture<'static, Acks> {
-        let replicator = self.replicator.clone();
-        let (view, digest) = (self.view.clone(), *self.digest);
-        Box::pin(async move {
-            let me = replicator.cluster().me();
-            let published = match own {
-                Own::Memory(bytes) => replicator.tiers().store().put(&digest, bytes).await,
-                Own::Sealed(sealed) => sealed.publish().await,
-                Own::Published | Own::None => return vec![(me, Ack::Durable)],
-            };
-            let ack = match published {
-                Ok(_) => match replicator.changed_since(&view, &digest) {
-                    None => Ack::Durable,
-                    Some(epoch) => Ack::Stale(epoch),
-                },
-                Err(error) => Ack::Failed(error.to_string()),
-            };
+    /// Publishes this node's own copy, if the owners are still those of the view it was planned in.
+    fn publish(&self, own: &mut Own) -> Result<BoxFuture<'static, Acks>, Unwritten> {
+        let (replicator, digest) = (self.replicator.clone(), *self.digest);
+        let me = replicator.cluster().me();
+        let publishing = replicator.cluster().begin_publish();
+        if !same_owners(self.view, publishing.view(), &digest) {
+            return Err(Unwritten::Stale(publishing.view().epoch));
+        }
+        let unpublished = std::mem::replace(own, Own::Memory(Bytes::new()));
+        let published = match unpublished {
+            Own::Published(published) => published,
+            unpublished => {
+                let publish = async move {
+                    let published = match unpublished {
+                        Own::Memory(bytes) => replicator.tiers().store().put(&digest, bytes).await,
+                        Own::Sealed(sealed) => sealed.publish().await,
+                        Own::Published(published) => return published.await,
+                    };
+                    drop(publishing);
+                    published.map(|_| ()).map_err(|error| error.to_string())
+                };
+                publish.boxed().shared()
+            }
+        };
+        *own = Own::Published(published.clone());
+        Ok(Box::pin(async move {
+            let ack = published.await.map_or_else(Ack::Failed, |()| Ack::Durable);
             vec![(me, ack)]
-        })
+        }))
     }
 
     fn too_few(&self, tally: &WriteTally, reasons: Vec<String>) -> TooFewCopies {
         TooFewCopies {
             digest: *self.digest,
-            copies: tally.copies(),
+            copies: tally.durable().count(),
             owners_needed: self.view.write_quorum(),
             reasons,
         }
@@ -331,22 +378,19 @@ impl Write<'_> {
     async fn eventual(&self, own: &mut Own) -> Result<(), Unwritten> {
         let replicator = self.replicator;
         let me = replicator.cluster().me();
-        let plan = write_plan(self.view, self.digest, &replicator.cluster().suspects());
-        let mut order: Vec<NodeId> = plan.first.clone();
+        let plan = Plan::new(replicator.cluster(), self.view, self.digest);
+        let mut order: Vec<NodeId> = plan.first().collect();
         order.sort_by_key(|node| *node != me);
         let mut reasons = Vec::new();
         for node in order {
             let acks = if node == me {
-                match std::mem::replace(own, Own::Published) {
-                    Own::Published => vec![(me, Ack::Durable)],
-                    unpublished => self.publish(unpublished).await,
-                }
+                self.publish(own)?.await
             } else {
                 self.send(vec![node], None).await
             };
             match acks.into_iter().next() {
                 Some((_, Ack::Durable)) => {
-                    let others = plan.owners.iter().filter(|owner| **owner != node);
+                    let others = plan.plan.owners.iter().filter(|owner| **owner != node);
                     for owner in others {
                         replicator.note_outbox(*owner, self.digest).await?;
                     }

@@ -122,13 +122,8 @@ impl Debts {
     }
 
     /// Records there are.
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.opened().len()
-    }
-
-    /// Is nothing owed?
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 }
 

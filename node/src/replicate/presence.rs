@@ -5,10 +5,11 @@
 //! then no acknowledged write can have been missed. Anything between is "not known", which clients
 //! are told to ask again about.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use atoll_core::{
     Digest,
+    replication::{AbsenceTally, AbsenceVerdict},
     view::{Epoch, NodeId, View},
 };
 use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
@@ -17,7 +18,6 @@ use tonic::Status;
 use super::{
     Replicator,
     client::{DIGESTS_MAX, Holding, Peer},
-    plan::is_absent,
 };
 use crate::store::ReadError;
 
@@ -41,7 +41,8 @@ pub struct Pinned {
     pub out_of_reach: Vec<Digest>,
 }
 
-type Answers = FuturesUnordered<BoxFuture<'static, (NodeId, Result<(Vec<Holding>, Epoch), Status>)>>;
+type Answers =
+    FuturesUnordered<BoxFuture<'static, (NodeId, Result<(Vec<Holding>, Epoch), Status>)>>;
 
 impl Replicator {
     /// What this node itself holds.
@@ -65,13 +66,14 @@ impl Replicator {
         if let Holding::Present(size) = own {
             return Presence::Present(size);
         }
-        if self.is_sole_owner() {
+        if self.is_alone() {
             return if own == Holding::Absent { Presence::Absent } else { Presence::Unknown };
         }
-        let view = self.cluster().view();
-        let mut negatives = BTreeSet::new();
-        if own == Holding::Absent {
-            negatives.insert(self.cluster().me());
+        let (view, me) = (self.cluster().view(), self.cluster().me());
+        let mut tally = AbsenceTally::new(&view, digest);
+        match own {
+            Holding::Absent => tally.absent(me),
+            _ => tally.unreachable(me),
         }
         let mut answers = Answers::new();
         for node in self.peers_in_order(digest) {
@@ -81,25 +83,23 @@ impl Replicator {
             match answer {
                 Ok((held, epoch)) => match held.first() {
                     Some(Holding::Present(size)) => return Presence::Present(*size),
-                    Some(Holding::Absent) if epoch >= view.epoch => {
-                        negatives.insert(node);
-                    }
-                    _ => {}
+                    Some(Holding::Absent) if epoch >= view.epoch => tally.absent(node),
+                    _ => tally.unreachable(node),
                 },
-                Err(_) => self.counters().failovers.add(1),
+                Err(_) => {
+                    self.counters().failovers.add(1);
+                    tally.unreachable(node);
+                }
             }
         }
-        self.absence(&view, digest, &negatives)
-    }
-
-    fn absence(&self, view: &View, digest: &Digest, negatives: &BTreeSet<NodeId>) -> Presence {
-        if !is_absent(view, digest, negatives) {
-            return Presence::Unknown;
+        let lease_is_valid = self.require_lease().is_ok();
+        let is_same_view = self.cluster().view().epoch == view.epoch;
+        match tally.verdict(lease_is_valid) {
+            AbsenceVerdict::Absent if is_same_view => Presence::Absent,
+            AbsenceVerdict::Absent | AbsenceVerdict::Undecided | AbsenceVerdict::Unknown => {
+                Presence::Unknown
+            }
         }
-        if self.cluster().view().epoch != view.epoch || self.require_lease().is_err() {
-            return Presence::Unknown;
-        }
-        Presence::Absent
     }
 
     fn ask_have(
@@ -185,7 +185,8 @@ impl Replicator {
             }
             self.counters().read_repairs.add(1);
             let pinned = self.pin_at(owner, &[*digest], stamp).await;
-            let is_present = |held: &Vec<Holding>| matches!(held.first(), Some(Holding::Present(_)));
+            let is_present =
+                |held: &Vec<Holding>| matches!(held.first(), Some(Holding::Present(_)));
             if pinned.is_ok_and(|(held, _)| is_present(&held)) {
                 copies += 1;
             }

@@ -7,13 +7,12 @@
 
 use std::sync::Arc;
 
-use atoll_core::Digest;
+use atoll_core::{Digest, replication::read_order, view::NodeId};
 use bytes::Bytes;
 
 use super::{
     Replicator,
     error::{FetchError, OutOfReach},
-    plan::read_order,
     remote::RemoteStream,
 };
 use crate::{
@@ -61,9 +60,7 @@ impl FoundBlob {
     pub fn stream(&self, start: u64, end: u64) -> PartStream {
         debug_assert!(start <= end && end <= self.size());
         match self {
-            FoundBlob::Whole(bytes) => {
-                PartStream::Whole(bytes.slice(start as usize..end as usize))
-            }
+            FoundBlob::Whole(bytes) => PartStream::Whole(bytes.slice(start as usize..end as usize)),
             FoundBlob::Opened(blob) => PartStream::Local(Box::new(LocalStream {
                 stream: blob.opened.stream(start, end),
                 end,
@@ -130,7 +127,7 @@ impl LocalStream {
     /// This node's copy is damaged: the rest comes from a peer, and so does a new copy.
     fn go_on_elsewhere(&self, error: Arc<ReadError>) -> Result<Box<RemoteStream>, FetchError> {
         let RemoteBlob { replicator, digest, .. } = &self.elsewhere;
-        if replicator.is_sole_owner() {
+        if replicator.is_alone() {
             return Err(error.into());
         }
         tracing::warn!(%digest, %error, "own copy cannot be read; its bytes come from a peer");
@@ -193,7 +190,7 @@ impl Replicator {
 
     /// This node's own copy cannot be read: an error if there is nobody else to ask.
     fn go_elsewhere(&self, digest: &Digest, error: Arc<ReadError>) -> Result<(), FetchError> {
-        if self.is_sole_owner() {
+        if self.is_alone() {
             return Err(error.into());
         }
         tracing::warn!(%digest, %error, "own copy cannot be read; a peer is asked");
@@ -201,7 +198,7 @@ impl Replicator {
     }
 
     fn require_peers(&self, digest: &Digest) -> Result<(), FetchError> {
-        if self.is_sole_owner() {
+        if self.is_alone() {
             let reasons = vec!["this node has none, and it is alone".to_owned()];
             return Err(OutOfReach { digest: *digest, reasons }.into());
         }
@@ -217,7 +214,7 @@ impl Replicator {
     }
 
     /// The peers to ask for a blob, in order.
-    pub(super) fn peers_in_order(&self, digest: &Digest) -> Vec<atoll_core::view::NodeId> {
+    pub(super) fn peers_in_order(&self, digest: &Digest) -> Vec<NodeId> {
         let (view, me) = (self.cluster().view(), self.cluster().me());
         let mut order = read_order(&view, digest, me, &self.cluster().suspects());
         order.retain(|node| *node != me);

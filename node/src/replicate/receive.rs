@@ -77,12 +77,7 @@ enum Misplaced {
 }
 
 /// May node `me` take this copy? `owners` are the acting ones in the sender's view.
-fn check_place(
-    view: &View,
-    me: NodeId,
-    sent_in: Epoch,
-    copy: &Announced,
-) -> Result<(), Misplaced> {
+fn check_place(view: &View, me: NodeId, sent_in: Epoch, copy: &Announced) -> Result<(), Misplaced> {
     let acting = view.acting(&copy.digest);
     if sent_in < view.epoch && !same_nodes(&acting, &copy.owners) {
         return Err(Misplaced::Stale(view.epoch));
@@ -100,15 +95,12 @@ fn same_nodes(some: &[NodeId], others: &[NodeId]) -> bool {
     some.len() == others.len() && some.iter().all(|node| others.contains(node))
 }
 
-impl Replicator {
-    /// The epoch of the present view, when the blob's acting owners are others than in `view`.
-    pub(super) fn changed_since(&self, view: &View, digest: &Digest) -> Option<Epoch> {
-        let now = self.cluster().view();
-        let is_same = now.epoch == view.epoch
-            || same_nodes(&now.acting(digest), &view.acting(digest));
-        (!is_same).then_some(now.epoch)
-    }
+/// Has the blob the same acting owners in both views?
+pub(super) fn same_owners(old: &View, new: &View, digest: &Digest) -> bool {
+    old.epoch == new.epoch || same_nodes(&old.acting(digest), &new.acting(digest))
+}
 
+impl Replicator {
     /// Receives a copy and forwards it along its chain.
     ///
     /// # Errors
@@ -149,24 +141,29 @@ impl Replicator {
         if copy.size.is_some_and(|size| size != received) {
             return Err(Status::invalid_argument("not as many bytes as announced"));
         }
-        let own = async {
-            incoming.commit(&copy.digest).await.map_err(|error| not_published(&error))
-        };
+        // From here on a scan for copies waits for this one; what was scanned already is refused.
+        let publishing = self.cluster().begin_publish();
+        if !same_owners(&view, publishing.view(), &copy.digest) {
+            return Err(stale_view(publishing.view().epoch));
+        }
+        let own =
+            async { incoming.commit(&copy.digest).await.map_err(|error| not_published(&error)) };
         let others = async {
             match onward {
                 Some(onward) => onward.finish().await,
                 None => Acks::new(),
             }
         };
+        let own = async {
+            let published = own.await;
+            drop(publishing);
+            published
+        };
         let (own, others) = futures_util::future::join(own, others).await;
         own?;
         self.after_copy(&copy, small).await?;
         self.counters().copies_received.add(1);
-        let own = match self.changed_since(&view, &copy.digest) {
-            None => Ack::Durable,
-            Some(epoch) => Ack::Stale(epoch),
-        };
-        let acks = std::iter::once((self.cluster().me(), own)).chain(others);
+        let acks = std::iter::once((self.cluster().me(), Ack::Durable)).chain(others);
         Ok(PutReply { acks: acks.map(|(node, ack)| told(node, ack)).collect() })
     }
 
