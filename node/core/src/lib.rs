@@ -8,7 +8,9 @@
 #![forbid(unsafe_code)]
 
 pub mod access;
+pub mod admin;
 pub mod content_range;
+pub mod coordination;
 pub mod digest;
 pub mod etag;
 pub mod manifest;

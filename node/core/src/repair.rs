@@ -115,7 +115,7 @@ pub fn co_owners(view: &View, me: NodeId) -> BTreeMap<NodeId, Vec<Cell>> {
     for cell in cells.iter() {
         let mut others = BTreeSet::new();
         for end in cells.ends(cell, &rings) {
-            let placement = placement_at(view, &end);
+            let placement = view.placement_at(&end);
             if placement.contains(&me) {
                 others.extend(placement);
             }
@@ -126,10 +126,6 @@ pub fn co_owners(view: &View, me: NodeId) -> BTreeMap<NodeId, Vec<Cell>> {
         }
     }
     shared
-}
-
-fn placement_at(view: &View, at: &Position) -> Vec<NodeId> {
-    view.ring.walk(view.ring.point_at(at), view.copies(), |_| true)
 }
 
 #[cfg(test)]
