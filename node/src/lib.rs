@@ -26,6 +26,7 @@ pub mod http;
 pub mod io;
 pub mod metadata;
 pub mod registry;
+pub mod replicate;
 pub mod rpc;
 pub mod store;
 pub mod telemetry;
