@@ -13,7 +13,14 @@ use atoll_core::Digest;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tracing::{debug, warn};
 
-use super::{Replicator, client::Peer, error::{FetchError, OutOfReach, PullError}, client::Holding, read::RemoteBlob, remote::RemoteStream};
+use super::{
+    Replicator,
+    client::Holding,
+    client::Peer,
+    error::{FetchError, OutOfReach, PullError},
+    read::RemoteBlob,
+    remote::RemoteStream,
+};
 use crate::store::BlobInfo;
 
 /// Pulls at a time. Each holds some megabytes, and more would only share the same disk.

@@ -207,9 +207,7 @@ impl RemoteStream {
         self.tried.insert(node);
         let cluster = self.replicator.cluster().clone();
         let (digest, at, end, size) = (self.digest, self.at, self.end, self.size);
-        Box::pin(async move {
-            (node, Peer::new(&cluster, node).get(&digest, at, end, size).await)
-        })
+        Box::pin(async move { (node, Peer::new(&cluster, node).get(&digest, at, end, size).await) })
     }
 }
 
