@@ -5,3 +5,4 @@
 //! How the messages travel is [`crate::wire`].
 
 pub mod raft;
+pub mod repair;
