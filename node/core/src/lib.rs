@@ -8,9 +8,12 @@
 #![forbid(unsafe_code)]
 
 pub mod access;
+pub mod admin;
 pub mod content_range;
+pub mod coordination;
 pub mod digest;
 pub mod etag;
+pub mod gc;
 pub mod manifest;
 pub mod metadata;
 pub mod name;
