@@ -40,15 +40,12 @@ pub(super) struct Before {
 /// that is possible, and as few changed as can be; from those who have points to spare first.
 pub(super) fn arrange(before: &Before, window: usize) -> Vec<u16> {
     let (counts, targets) = (before.counts.clone(), before.targets.clone());
-    let start = Sequence { at: before.at.clone(), counts, targets, window };
+    let mut start = Sequence { at: before.at.clone(), counts, targets, window };
     if start.targets.len() == window {
         return rigid(&before.at, window);
     }
     if start.counts.iter().all(|count| *count == 0) {
-        let mut drawn = start;
-        drawn.draw();
-        greedy::repair(&mut drawn, before, greedy::STEPS_MAX);
-        return drawn.at;
+        start.draw();
     }
     let mut cleared = start.clone();
     cleared.clear_violations();
@@ -58,10 +55,10 @@ pub(super) fn arrange(before: &Before, window: usize) -> Vec<u16> {
     greedy::repair(&mut repaired, before, effort);
     let is_good = repaired.violations() == 0
         && repaired.is_balanced()
-        && repaired.changes_from(&before.at) <= least + least / GOOD + 2;
+        && repaired.changes_from(&start) <= least + least / GOOD + 2;
     if !is_good && let Some(mut best) = path::best(&start, before) {
         greedy::repair(&mut best, before, greedy::STEPS_MAX);
-        if best.rank(&before.at) < repaired.rank(&before.at) {
+        if best.rank(&start) < repaired.rank(&start) {
             return best.at;
         }
     }
@@ -143,8 +140,8 @@ impl Sequence {
         self.counts.iter().zip(&self.targets).all(is_near)
     }
 
-    fn changes_from(&self, before: &[u16]) -> usize {
-        self.at.iter().zip(before).filter(|(now, then)| now != then).count()
+    fn changes_from(&self, start: &Sequence) -> usize {
+        self.at.iter().zip(&start.at).filter(|(now, then)| now != then).count()
     }
 
     /// Does any class lack points?
@@ -159,12 +156,12 @@ impl Sequence {
     }
 
     /// Smaller is better: violations, then imbalance where it matters, then changes.
-    fn rank(&self, before: &[u16]) -> (usize, usize, usize) {
+    fn rank(&self, start: &Sequence) -> (usize, usize, usize) {
         let worst = self.counts.iter().zip(&self.targets);
         let worst = worst.map(|(count, target)| {
             count.abs_diff(*target).saturating_sub(1) * 100 / target.max(&1)
         });
-        (self.violations(), worst.max().unwrap_or(0), self.changes_from(before))
+        (self.violations(), worst.max().unwrap_or(0), self.changes_from(start))
     }
 
     /// Takes away what stands too near to its like, from the class that has more than enough first.
