@@ -52,7 +52,7 @@ class Copies:
 
     def __init__(self, cluster, known):
         self.cluster = cluster
-        self.blobs = sorted({blob for image in known for blob in image.blobs}, key=lambda blob: blob.digest)
+        self.blobs = sorted({blob for image in known for blob in image.parts}, key=lambda blob: blob.digest)
         self.held = self.look()
 
     def look(self):
@@ -118,7 +118,7 @@ def judge_copies(verdicts, cluster, name, everything, seconds=60):
     """Every blob on the disks of all its owners."""
     view = cluster.up()[0].view(ring=True)
     by_number = {member.number: member for member in cluster.members}
-    missing = {blob for image in everything for blob in image.blobs}
+    missing = {blob for image in everything for blob in image.parts}
     total, began = len(missing), time.monotonic()
     while True:
         missing = {blob for blob in missing if not all(disks.has(by_number[number], blob.digest, blob.size) for number in view.placement(blob.digest))}

@@ -166,7 +166,7 @@ def judge_copies(verdicts, cluster, everything, since):
     """Every blob back at all its copies, on the disks of its owners; then read through every node."""
     view = cluster.members[0].view(ring=True)
     by_number = {member.number: member for member in cluster.members}
-    missing = {blob for image in everything for blob in image.blobs}
+    missing = {blob for image in everything for blob in image.parts}
     total = len(missing)
     wanted = {blob: [by_number[number] for number in view.placement(blob.digest)] for blob in missing}
     while missing and time.monotonic() - since < REPAIR_SECONDS_MAX:

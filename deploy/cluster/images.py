@@ -32,8 +32,13 @@ class Image:
 
     repository: str
     tag: str
-    manifest: str
+    manifest: Blob
     blobs: tuple
+
+    @property
+    def parts(self):
+        """Everything that lies on disks for it: a manifest is a blob, too."""
+        return (*self.blobs, self.manifest)
 
 
 def digest_of(data):
@@ -77,7 +82,7 @@ def push(wire, repository, tag, parts, whole=True):
     blobs = tuple(push_blob(wire, repository, part, whole) for part in parts)
     body = manifest_of(parts)
     expect(wire.ask("PUT", f"/v2/{repository}/manifests/{tag}", body, {"Content-Type": MANIFEST}), 201, "PUT of a manifest")
-    return Image(repository, tag, digest_of(body), blobs)
+    return Image(repository, tag, Blob(repository, digest_of(body), len(body)), blobs)
 
 
 def pull_blob(wire, blob):
@@ -91,7 +96,7 @@ def pull_blob(wire, blob):
 def pull_tag(wire, image):
     """The manifest by tag; returns its bytes' number."""
     answer = expect(wire.ask("GET", f"/v2/{image.repository}/manifests/{image.tag}", headers={"Accept": MANIFEST}), 200, "GET of a tag")
-    if digest_of(answer.body) != image.manifest:
+    if digest_of(answer.body) != image.manifest.digest:
         raise Wrong(f"{image.repository}:{image.tag}: not the manifest that was acknowledged")
     return len(answer.body)
 
