@@ -69,10 +69,10 @@ class Watch(threading.Thread):
         while not self.stopped:
             try:
                 present = self.victim.address in self.member.registries()
-                if not self.changes or self.changes[-1][1] != present:
-                    self.changes.append((time.monotonic(), present))
             except (OSError, Refused, ValueError):
-                pass  # the victim itself, while it is away
+                present = None  # no answer: the victim itself, while it is away
+            if not self.changes or self.changes[-1][1] != present:
+                self.changes.append((time.monotonic(), present))
             time.sleep(LOOK_SECONDS)
 
     def first(self, present, after):
