@@ -155,9 +155,9 @@ class Cluster:
         self.members.append(member)
         return member
 
-    def token(self, ttl=None):
-        """A join token, made by a node that is up."""
-        answer = ask(self.up()[0].admin, "/v1/tokens", {"ttl": ttl} if ttl else {})
+    def token(self, seconds=None):
+        """A join token, made by a node that is up; good for so long."""
+        answer = ask(self.up()[0].admin, "/v1/tokens", {"ttl_seconds": seconds} if seconds else {})
         return answer["token"]
 
     def grow(self, count):

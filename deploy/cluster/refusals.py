@@ -102,7 +102,7 @@ def used_token(scene):
 
 
 def expired_token(scene):
-    token = scene.cluster.token(ttl="1s")
+    token = scene.cluster.token(seconds=1)
     time.sleep(2)
     scene.refused("expired token", ["expired", "token"], token)
 

@@ -31,7 +31,7 @@ class View:
 
     def serving(self):
         """Addresses of the nodes that are up and in the ring."""
-        return {each.http for each in self.members.values() if each.state == "up"}
+        return {each.http for each in self.members.values() if each.state == "up" and each.in_ring}
 
     def point(self, digest):
         """Index of the first pseudo identity at or after the digest."""
@@ -68,4 +68,4 @@ class Member:
     def __init__(self, raw):
         self.number, self.state = int(raw["id"]), str(raw["state"]).lower()
         self.http = raw["http"].split("://")[-1]
-        self.name, self.incarnation = raw.get("name"), raw.get("incarnation")
+        self.name, self.incarnation, self.in_ring = raw.get("name"), raw.get("incarnation"), raw.get("in_ring", True)
