@@ -6,6 +6,11 @@
 //! request needs to know about the cluster must come from one view, not from three that were read
 //! at three moments.
 
+pub mod ca;
+pub mod certificate;
+mod gate;
+pub mod token;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{
@@ -15,16 +20,20 @@ use std::{
     time::Duration,
 };
 
-use atoll_core::{
-    ring::{Points, Ring},
-    view::{Epoch, Member, MemberState, NodeId, View},
-};
+use atoll_core::view::{Epoch, Member, MemberState, NodeId, RingMode, View};
 use tokio::sync::watch;
 use tonic::Status;
 
+use self::gate::Gate;
+pub use self::gate::Publishing;
 use crate::{
     io::Clock,
-    wire::{Channel, channel::BadAddress, envelope::Envelope, envelope::stale_view},
+    wire::{
+        Channel, Security,
+        channel::BadAddress,
+        envelope::{Envelope, stale_view},
+        peer::check_sender,
+    },
 };
 
 /// How long a suspicion lasts when nothing renews it. Suspicion only reorders: it is a local hint.
@@ -46,12 +55,28 @@ struct Inner {
     /// acknowledgements, 404s. `u64::MAX` for a node that is alone.
     lease_until: AtomicU64,
     suspected: Mutex<BTreeMap<NodeId, Duration>>,
-    channels: Mutex<BTreeMap<String, Channel>>,
+    gate: Arc<Gate>,
+    security: Security,
+    /// The node that must answer there, if a certain one must; its address.
+    channels: Mutex<BTreeMap<(Option<NodeId>, String), Channel>>,
 }
 
 impl Cluster {
     /// A member that holds `view`, with a lease that has run out: who renews it says so.
+    ///
+    /// Its channels are plaintext; see [`Self::secured`].
     pub fn new(me: NodeId, incarnation: u64, clock: Arc<dyn Clock>, view: View) -> Cluster {
+        Cluster::secured(me, incarnation, clock, view, Security::plaintext())
+    }
+
+    /// As [`Self::new`], with channels that are protected by `security`.
+    pub fn secured(
+        me: NodeId,
+        incarnation: u64,
+        clock: Arc<dyn Clock>,
+        view: View,
+        security: Security,
+    ) -> Cluster {
         let view = watch::Sender::new(Arc::new(view));
         Cluster {
             inner: Arc::new(Inner {
@@ -61,7 +86,9 @@ impl Cluster {
                 view,
                 lease_until: AtomicU64::new(0),
                 suspected: Mutex::default(),
+                security,
                 channels: Mutex::default(),
+                gate: Arc::default(),
             }),
         }
     }
@@ -78,17 +105,8 @@ impl Cluster {
             weight: 1,
             state: MemberState::Up,
         };
-        let ring =
-            Ring::new(Points::Assigned { owners: vec![me; 2] }, [(me, String::new())].into());
-        let view = View {
-            cluster_id: "alone".to_owned(),
-            epoch: Epoch(1),
-            replicas: 1,
-            members: BTreeMap::from([(me, member)]),
-            ring: Arc::new(ring),
-            open: Vec::new(),
-            next_node: NodeId(2),
-        };
+        let mode = RingMode::Assigned { points: 2 };
+        let view = View::first("alone".to_owned(), 1, mode, me, member);
         let cluster = Cluster::new(me, 1, clock, view);
         cluster.inner.lease_until.store(u64::MAX, Ordering::Relaxed);
         cluster
@@ -154,18 +172,18 @@ impl Cluster {
         }
     }
 
-    /// Checks what a message began with: the same cluster, and a view that is not older than this
-    /// node's. A caller whose answer does not depend on the view uses [`Self::admit_any_epoch`].
+    /// Checks what a message began with: the same cluster, and a view in which the same nodes act for
+    /// every digest as in this node's. A caller whose answer does not depend on the view uses [`Self::admit_any_epoch`].
     ///
     /// A sender with a newer view is let in by itself: whoever must know that view first waits for
     /// it with [`Self::at_least`].
     ///
     /// # Errors
-    /// `FAILED_PRECONDITION` for another cluster, [`stale_view`] for an older view.
+    /// `FAILED_PRECONDITION` for another cluster, [`stale_view`] when the owners have changed since.
     pub fn admit(&self, envelope: Option<&Envelope>) -> Result<Arc<View>, Status> {
         let view = self.admit_any_epoch(envelope)?;
         let theirs = Epoch(envelope.map_or(0, |envelope| envelope.epoch));
-        if theirs < view.epoch {
+        if theirs < view.since {
             return Err(stale_view(view.epoch));
         }
         Ok(view)
@@ -174,7 +192,8 @@ impl Cluster {
     /// As [`Self::admit`], whatever the sender's epoch.
     ///
     /// # Errors
-    /// `INVALID_ARGUMENT` without an envelope, `FAILED_PRECONDITION` for another cluster.
+    /// `INVALID_ARGUMENT` without an envelope, `FAILED_PRECONDITION` for another cluster,
+    /// `PERMISSION_DENIED` when the sender's certificate is another node's.
     pub fn admit_any_epoch(&self, envelope: Option<&Envelope>) -> Result<Arc<View>, Status> {
         let envelope = envelope.ok_or_else(|| Status::invalid_argument("no envelope"))?;
         let view = self.view();
@@ -184,6 +203,9 @@ impl Cluster {
                 "this is cluster `{ours}`, the message is of cluster `{theirs}`"
             )));
         }
+        let sender = u16::try_from(envelope.sender);
+        let sender = sender.map_err(|_| Status::invalid_argument("no such sender"))?;
+        check_sender(NodeId(sender))?;
         Ok(view)
     }
 
@@ -195,6 +217,18 @@ impl Cluster {
         Some(view)
     }
 
+    /// Begins to publish a copy. Whether this node may take it is to be checked against the view that
+    /// is answered, not against one that was read before.
+    pub fn begin_publish(&self) -> Publishing {
+        self.inner.gate.begin(|| self.view())
+    }
+
+    /// Waits until every publication that was admitted under a view older than `epoch` has ended. A
+    /// node that is at `epoch` and settled may be scanned for it.
+    pub async fn settled(&self, epoch: Epoch) {
+        self.inner.gate.settled(epoch).await;
+    }
+
     /// The way to a member.
     ///
     /// # Errors
@@ -204,21 +238,40 @@ impl Cluster {
         let member = view.members.get(&node);
         let member =
             member.ok_or_else(|| Status::unavailable(format!("node {node} is no member")))?;
-        self.channel_to(&member.grpc).map_err(|error| Status::unavailable(error.to_string()))
+        let channel = self.channel_expecting(Some(node), &member.grpc);
+        channel.map_err(|error| Status::unavailable(error.to_string()))
     }
 
-    /// The way to an address.
+    /// The way to whichever member is at an address.
     ///
     /// # Errors
     /// It is not `ip:port`.
     pub fn channel_to(&self, address: &str) -> Result<Channel, BadAddress> {
+        self.channel_expecting(None, address)
+    }
+
+    fn channel_expecting(
+        &self,
+        node: Option<NodeId>,
+        address: &str,
+    ) -> Result<Channel, BadAddress> {
         let mut channels = self.inner.channels.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(channel) = channels.get(address) {
+        let key = (node, address.to_owned());
+        if let Some(channel) = channels.get(&key) {
             return Ok(channel.clone());
         }
-        let channel = Channel::new(address)?;
-        channels.insert(address.to_owned(), channel.clone());
+        let security = &self.inner.security;
+        let channel = match node {
+            Some(node) => Channel::to_node(node, address, security)?,
+            None => Channel::new(address, security)?,
+        };
+        channels.insert(key, channel.clone());
         Ok(channel)
+    }
+
+    /// How this node's connections are protected.
+    pub fn security(&self) -> &Security {
+        &self.inner.security
     }
 
     /// Notes that a peer did not answer as it should: for [`SUSPICION_TTL`] others are asked first.

@@ -19,12 +19,15 @@
 pub mod admin;
 pub mod app;
 pub mod auth;
+pub mod background;
 pub mod cluster;
 pub mod config;
+pub mod coordination;
 pub mod http;
 pub mod io;
 pub mod metadata;
 pub mod registry;
+pub mod replicate;
 pub mod rpc;
 pub mod store;
 pub mod telemetry;

@@ -8,7 +8,9 @@
 #![forbid(unsafe_code)]
 
 pub mod access;
+pub mod admin;
 pub mod content_range;
+pub mod coordination;
 pub mod digest;
 pub mod etag;
 pub mod gc;
@@ -17,6 +19,8 @@ pub mod metadata;
 pub mod name;
 pub mod pagination;
 pub mod range;
+pub mod repair;
+pub mod replication;
 pub mod ring;
 pub mod route;
 pub mod upload;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Digest, RepoName, Tag, gc::GcEpoch};
+use crate::{Digest, RepoName, Tag, coordination, gc::GcEpoch};
 
 mod stored;
 
@@ -95,6 +95,8 @@ pub enum Command {
         /// Which blobs.
         digests: Vec<Digest>,
     },
+    /// A change to the coordination tree; only in the log of group 0.
+    Coordinate(coordination::Command),
 }
 
 /// The push of one manifest.
@@ -211,6 +213,8 @@ pub enum Outcome {
     Done,
     /// Nothing was changed, because …
     Refused(Refusal),
+    /// The answer to [`Command::Coordinate`].
+    Coordinated(coordination::Outcome),
 }
 
 /// Why a command changed nothing.

@@ -11,7 +11,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Precondition, PutManifest, TagProtection};
-use crate::{Digest, RepoName, Tag, gc::GcEpoch};
+use crate::{Digest, RepoName, Tag, coordination, gc::GcEpoch};
 
 /// The number of a variant is its place in this list.
 #[derive(Serialize, Deserialize)]
@@ -61,6 +61,7 @@ pub(super) enum Command {
         e: GcEpoch,
         digests: Vec<Digest>,
     },
+    Coordinate(coordination::Command),
 }
 
 impl From<Command> for super::Command {
@@ -84,6 +85,7 @@ impl From<Command> for super::Command {
             Command::Condemn { e, digests } => Self::Condemn { e, digests },
             Command::CondemnAbort { e, digests } => Self::CondemnAbort { e, digests },
             Command::CondemnFinish { e, digests } => Self::CondemnFinish { e, digests },
+            Command::Coordinate(command) => Self::Coordinate(command),
         }
     }
 }
@@ -104,6 +106,7 @@ impl From<super::Command> for Command {
             Now::Condemn { e, digests } => Self::Condemn { e, digests },
             Now::CondemnAbort { e, digests } => Self::CondemnAbort { e, digests },
             Now::CondemnFinish { e, digests } => Self::CondemnFinish { e, digests },
+            Now::Coordinate(command) => Self::Coordinate(command),
         }
     }
 }
