@@ -1,7 +1,9 @@
 //! The services that nodes offer each other: gRPC in, the parts of this node out.
 //!
+//! - [`coordination`]: sessions, znodes and watches for other nodes and clients;
 //! - [`raft`]: the messages of the Raft groups, both sides.
 //!
 //! How the messages travel is [`crate::wire`].
 
+pub mod coordination;
 pub mod raft;
