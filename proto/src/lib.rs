@@ -19,3 +19,12 @@ pub mod wire {
         tonic::include_proto!("atoll.wire.v1");
     }
 }
+
+/// Who is in the cluster: joining it, its view, gossip about both.
+pub mod cluster {
+    /// Version 1.
+    #[allow(missing_docs, clippy::all, reason = "generated")]
+    pub mod v1 {
+        tonic::include_proto!("atoll.cluster.v1");
+    }
+}
