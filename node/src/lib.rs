@@ -21,6 +21,7 @@ pub mod app;
 pub mod auth;
 pub mod cluster;
 pub mod config;
+pub mod coordination;
 pub mod http;
 pub mod io;
 pub mod metadata;

@@ -9,6 +9,7 @@
 
 pub mod access;
 pub mod content_range;
+pub mod coordination;
 pub mod digest;
 pub mod etag;
 pub mod manifest;
