@@ -6,7 +6,7 @@
 //! get a number, atomic `multi`, and watches whose events come in the order of the changes. A change
 //! is named by its *zxid*: its position in the log of group 0.
 //!
-//! - [`apply`](apply::apply) changes the tree, one [`Command`] at a time, over any [`Kv`](crate::metadata::Kv);
+//! - [`apply()`] changes the tree, one [`Command`] at a time, over any [`Kv`](crate::metadata::Kv);
 //! - [`query`] reads it;
 //! - [`Sessions`](sessions::Sessions) decides on the leader when a silent session has expired;
 //! - [`Watches`](watches::Watches) decides who is told about which change.
@@ -16,11 +16,21 @@
 //! Why not ZooKeeper's wire protocol too: nobody but Atoll's nodes needs it, and a real ensemble can
 //! be used instead through the other backend.
 
+pub mod apply;
 pub mod command;
 pub mod event;
+pub mod keys;
 pub mod path;
+pub mod query;
+pub mod record;
+pub mod sessions;
 pub mod stat;
+pub mod watches;
 
-pub use command::{Change, Command, CreateMode, Op, OpOutcome, Outcome, Refusal, SessionId, Verdict};
+pub use apply::{Position, apply};
+pub use command::{
+    Change, Command, CreateMode, Effects, Op, OpOutcome, Outcome, Refusal, SessionId, Verdict,
+};
 pub use event::{Event, EventKind};
+pub use path::Path;
 pub use stat::{Stat, Zxid};
