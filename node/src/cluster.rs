@@ -15,10 +15,7 @@ use std::{
     time::Duration,
 };
 
-use atoll_core::{
-    ring::{Points, Ring},
-    view::{Epoch, Member, MemberState, NodeId, View},
-};
+use atoll_core::view::{Epoch, Member, MemberState, NodeId, RingMode, View};
 use tokio::sync::watch;
 use tonic::Status;
 
@@ -99,17 +96,8 @@ impl Cluster {
             weight: 1,
             state: MemberState::Up,
         };
-        let ring =
-            Ring::new(Points::Assigned { owners: vec![me; 2] }, [(me, String::new())].into());
-        let view = View {
-            cluster_id: "alone".to_owned(),
-            epoch: Epoch(1),
-            replicas: 1,
-            members: BTreeMap::from([(me, member)]),
-            ring: Arc::new(ring),
-            open: Vec::new(),
-            next_node: NodeId(2),
-        };
+        let mode = RingMode::Assigned { points: 2 };
+        let view = View::first("alone".to_owned(), 1, mode, me, member);
         let cluster = Cluster::new(me, 1, clock, view);
         cluster.inner.lease_until.store(u64::MAX, Ordering::Relaxed);
         cluster

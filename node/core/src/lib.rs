@@ -17,6 +17,7 @@ pub mod metadata;
 pub mod name;
 pub mod pagination;
 pub mod range;
+pub mod replication;
 pub mod ring;
 pub mod route;
 pub mod upload;

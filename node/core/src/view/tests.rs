@@ -1,0 +1,503 @@
+//! Views as a keeper makes them: stories first, then random histories.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::Algorithm;
+
+pub(crate) fn member(name: &str) -> Member {
+    Member {
+        name: name.to_owned(),
+        incarnation: 1,
+        http: format!("{name}:5000"),
+        grpc: format!("{name}:5001"),
+        zone: String::new(),
+        weight: 100,
+        state: MemberState::Up,
+    }
+}
+
+fn record(node: u16) -> MemberRecord {
+    MemberRecord {
+        name: format!("n{node}"),
+        http: format!("n{node}:5000"),
+        grpc: format!("n{node}:5001"),
+        zone: String::new(),
+        weight: 100,
+        intent: Intent::In,
+    }
+}
+
+fn registration(node: u16, incarnation: u64) -> Registration {
+    Registration { incarnation, http: format!("n{node}:5000"), grpc: format!("n{node}:5001") }
+}
+
+/// A cluster under the hands of a keeper.
+pub(crate) struct Keeper {
+    pub(crate) view: View,
+    pub(crate) facts: Facts,
+}
+
+impl Keeper {
+    /// Node 1 alone.
+    pub(crate) fn new(replicas: u8, points: u32) -> Keeper {
+        let mode = RingMode::Assigned { points };
+        let view = View::first("c".to_owned(), replicas, mode, NodeId(1), member("n1"));
+        let mut keeper = Keeper { view, facts: Facts::default() };
+        keeper.comes(1);
+        keeper
+    }
+
+    /// Nodes 1 to `count`, all in the ring and synced.
+    pub(crate) fn settled(replicas: u8, points: u32, count: u16) -> Keeper {
+        let mut keeper = Keeper::new(replicas, points);
+        (2..=count).for_each(|node| keeper.comes(node));
+        keeper.settle();
+        assert_eq!(keeper.view.ring.node_count(), usize::from(count));
+        keeper
+    }
+
+    pub(crate) fn comes(&mut self, node: u16) {
+        self.facts.members.entry(NodeId(node)).or_insert_with(|| record(node));
+        self.facts.registered.insert(NodeId(node), registration(node, 1));
+        self.facts.down_too_long.remove(&NodeId(node));
+    }
+
+    pub(crate) fn goes(&mut self, node: u16) {
+        self.facts.registered.remove(&NodeId(node));
+    }
+
+    pub(crate) fn intends(&mut self, node: u16, intent: Intent) {
+        if let Some(record) = self.facts.members.get_mut(&NodeId(node)) {
+            record.intent = intent;
+        }
+    }
+
+    /// Every node that is there reports for the present view.
+    pub(crate) fn all_sync(&mut self) {
+        for node in self.facts.registered.keys() {
+            self.facts.synced.insert(*node, self.view.epoch);
+        }
+    }
+
+    /// One step; answers whether there was a new view.
+    pub(crate) fn step(&mut self) -> bool {
+        let Some(view) = next(&self.view, &self.facts) else { return false };
+        self.view = view;
+        true
+    }
+
+    /// Steps until nothing changes, nobody reporting anything.
+    pub(crate) fn turn(&mut self) {
+        for _ in 0..10 {
+            if !self.step() {
+                return;
+            }
+        }
+        panic!("no fixed point: {:?}", self.view.open.len());
+    }
+
+    /// Steps and reports until nothing changes.
+    pub(crate) fn settle(&mut self) {
+        for _ in 0..100 {
+            self.turn();
+            self.all_sync();
+            if !self.step() {
+                return;
+            }
+        }
+        panic!("no fixed point: {} open", self.view.open.len());
+    }
+
+    fn state(&self, node: u16) -> MemberState {
+        self.view.members[&NodeId(node)].state
+    }
+}
+
+pub(crate) fn digests() -> impl Iterator<Item = Digest> {
+    (0_u32..200).map(|seed| Digest::of(Algorithm::Sha256, &seed.to_be_bytes()))
+}
+
+fn ids(nodes: &[u16]) -> BTreeSet<NodeId> {
+    nodes.iter().copied().map(NodeId).collect()
+}
+
+#[test]
+fn the_first_node_is_alone_and_needs_nobody() {
+    let mut keeper = Keeper::new(3, 64);
+    assert!(!keeper.step() || keeper.view.open.is_empty());
+    assert_eq!((keeper.view.copies(), keeper.view.write_quorum()), (1, 1));
+    assert!(digests().all(|digest| keeper.view.acting(&digest) == [NodeId(1)]));
+    assert_eq!(keeper.view.next_node, NodeId(2));
+}
+
+#[test]
+fn a_node_that_joins_takes_points_and_the_old_owners_stay_open() {
+    let mut keeper = Keeper::settled(1, 64, 2);
+    keeper.comes(3);
+    keeper.turn();
+    assert_eq!(keeper.state(3), MemberState::Up);
+    assert_eq!(keeper.view.open.len(), 1);
+    let moved: Vec<Digest> =
+        digests().filter(|digest| keeper.view.acting(digest) == [NodeId(3)]).collect();
+    assert!(!moved.is_empty());
+    for digest in &moved {
+        let open = keeper.view.open_sets(digest);
+        assert_eq!(open.len(), 1);
+        assert_ne!(open[0], [NodeId(3)]);
+    }
+    // What did not move has nobody else to ask.
+    let stayed = digests()
+        .find(|digest| !moved.contains(digest) && keeper.view.open_sets(digest).is_empty());
+    assert!(stayed.is_some());
+}
+
+#[test]
+fn only_one_plan_at_a_time_but_leaving_is_not_delayed() {
+    let mut keeper = Keeper::settled(2, 64, 4);
+    keeper.comes(5);
+    keeper.turn();
+    keeper.comes(6);
+    keeper.turn();
+    assert_eq!(keeper.state(6), MemberState::Joining);
+    assert!(!keeper.view.ring.contains(NodeId(6)));
+    keeper.intends(1, Intent::Draining);
+    keeper.turn();
+    assert_eq!(keeper.state(1), MemberState::Draining);
+    assert!(!keeper.view.ring.contains(NodeId(1)));
+    assert_eq!(keeper.view.open.len(), 2);
+    keeper.settle();
+    assert_eq!(keeper.state(6), MemberState::Up);
+    assert!(keeper.view.open.is_empty());
+}
+
+#[test]
+fn a_report_for_an_earlier_configuration_finalises_nothing() {
+    let mut keeper = Keeper::settled(2, 64, 4);
+    keeper.comes(5);
+    keeper.turn();
+    let before = keeper.view.epoch;
+    keeper.goes(2);
+    keeper.turn();
+    assert!(keeper.view.since > before);
+    for node in 1..=5 {
+        keeper.facts.synced.insert(NodeId(node), before);
+    }
+    assert!(!keeper.step());
+    assert_eq!(keeper.view.open.len(), 2);
+    // All but one are synced: still open. The last one: finalised.
+    for node in [1, 3, 4] {
+        keeper.facts.synced.insert(NodeId(node), keeper.view.since);
+    }
+    assert!(!keeper.step());
+    keeper.facts.synced.insert(NodeId(5), keeper.view.since);
+    assert!(keeper.step());
+    assert!(keeper.view.open.is_empty());
+}
+
+#[test]
+fn a_new_address_is_a_new_view_but_asks_nobody_to_sync_again() {
+    let mut keeper = Keeper::settled(2, 64, 3);
+    let since = keeper.view.since;
+    keeper.facts.registered.insert(
+        NodeId(2),
+        Registration {
+            incarnation: 2,
+            http: "elsewhere:1".to_owned(),
+            grpc: "elsewhere:2".to_owned(),
+        },
+    );
+    assert!(keeper.step());
+    assert_eq!(keeper.view.since, since);
+    assert_eq!(keeper.view.members[&NodeId(2)].incarnation, 2);
+    assert_eq!(keeper.view.members[&NodeId(2)].grpc, "elsewhere:2");
+    assert!(!keeper.step());
+}
+
+#[test]
+fn down_is_not_out_until_it_lasts() {
+    let mut keeper = Keeper::settled(3, 64, 5);
+    let ring = keeper.view.ring.clone();
+    keeper.goes(2);
+    keeper.turn();
+    assert_eq!(keeper.state(2), MemberState::Down);
+    assert_eq!(keeper.view.ring, ring);
+    assert!(digests().all(|digest| {
+        let acting = keeper.view.acting(&digest);
+        acting.len() == 3 && !acting.contains(&NodeId(2))
+    }));
+    keeper.facts.down_too_long = ids(&[2]);
+    keeper.turn();
+    assert!(!keeper.view.ring.contains(NodeId(2)));
+    assert!(keeper.view.members.contains_key(&NodeId(2)));
+    keeper.settle();
+    // It returns, and comes in again by the same rule as anyone.
+    keeper.comes(2);
+    keeper.settle();
+    assert!(keeper.view.ring.contains(NodeId(2)));
+    assert_eq!(keeper.state(2), MemberState::Up);
+}
+
+#[test]
+fn a_down_node_stays_in_the_ring_when_nobody_could_take_its_copies() {
+    let mut keeper = Keeper::settled(3, 64, 3);
+    keeper.goes(2);
+    keeper.facts.down_too_long = ids(&[2]);
+    keeper.settle();
+    assert!(keeper.view.ring.contains(NodeId(2)));
+    assert_eq!((keeper.view.copies(), keeper.view.write_quorum()), (3, 2));
+    assert!(keeper.view.open.is_empty());
+}
+
+#[test]
+fn a_node_that_returns_before_anything_was_finalised_opens_its_absence_only() {
+    let mut keeper = Keeper::settled(2, 64, 4);
+    keeper.goes(2);
+    keeper.turn();
+    let without = keeper.view.ring_up();
+    keeper.comes(2);
+    keeper.turn();
+    // The configuration it left is the present one again; what was written meanwhile is elsewhere.
+    assert_eq!(keeper.view.open.len(), 1);
+    assert_eq!(keeper.view.open[0].up, without);
+    for digest in digests() {
+        let open = keeper.view.open_sets(&digest);
+        assert_eq!(open.is_empty(), !keeper.view.acting(&digest).contains(&NodeId(2)));
+    }
+}
+
+#[test]
+fn a_removed_member_is_forgotten_when_nothing_depends_on_it() {
+    let mut keeper = Keeper::settled(2, 64, 4);
+    keeper.intends(3, Intent::Removed);
+    keeper.turn();
+    assert!(!keeper.view.ring.contains(NodeId(3)));
+    assert_eq!(keeper.state(3), MemberState::Draining);
+    keeper.settle();
+    assert!(!keeper.view.members.contains_key(&NodeId(3)));
+    // Its session may outlive it.
+    assert!(!keeper.step());
+    assert_eq!(keeper.view.next_node, NodeId(5));
+}
+
+#[test]
+fn the_last_node_cannot_be_drained() {
+    let mut keeper = Keeper::settled(2, 64, 1);
+    keeper.intends(1, Intent::Draining);
+    keeper.turn();
+    assert!(keeper.view.ring.contains(NodeId(1)));
+    assert_eq!(keeper.state(1), MemberState::Up);
+}
+
+#[test]
+fn too_few_nodes_finalise_nothing() {
+    let mut keeper = Keeper::settled(3, 64, 3);
+    keeper.goes(2);
+    keeper.goes(3);
+    keeper.turn();
+    keeper.all_sync();
+    keeper.turn();
+    assert_eq!(keeper.view.open.len(), 1);
+    // One answer of two that are needed: nobody may say "absent".
+    let digest = digests().next().unwrap();
+    let sets = keeper.view.absence_sets(&digest);
+    assert_eq!(
+        sets.iter().map(|set| (set.nodes.len(), set.negatives)).collect::<Vec<_>>(),
+        [(1, 1), (3, 2)]
+    );
+}
+
+#[test]
+fn a_change_of_weight_moves_points() {
+    let mut keeper = Keeper::settled(1, 64, 3);
+    keeper.facts.members.get_mut(&NodeId(2)).unwrap().weight = 200;
+    keeper.settle();
+    assert_eq!(keeper.view.members[&NodeId(2)].weight, 200);
+}
+
+#[test]
+fn a_paper_ring_keeps_the_identities_of_those_who_stay() {
+    let mode = RingMode::Paper { identities: 5 };
+    let view = View::first("c".to_owned(), 2, mode, NodeId(1), member("n1"));
+    let mut keeper = Keeper { view, facts: Facts::default() };
+    (1..=3).for_each(|node| keeper.comes(node));
+    keeper.settle();
+    assert_eq!(keeper.view.ring.len(), 15);
+    let places = |ring: &Ring, node: u16| -> Vec<Position> {
+        let of = |point: &usize| ring.owner(*point) == NodeId(node);
+        (0..ring.len()).filter(of).map(|point| ring.place(point)).collect()
+    };
+    let (before, ring) = (places(&keeper.view.ring, 2), keeper.view.ring.clone());
+    keeper.intends(3, Intent::Removed);
+    keeper.facts.members.get_mut(&NodeId(2)).unwrap().http = "moved:1".to_owned();
+    keeper.turn();
+    assert_eq!(keeper.view.ring.len(), 10);
+    assert_eq!(places(&keeper.view.ring, 2), before);
+    assert_eq!(keeper.view.open[0].ring, ring);
+    assert_eq!(View::decode(&keeper.view.encode()), Ok(keeper.view.clone()));
+    // The pieces of an arc end where any ring has a point.
+    let pieces: usize =
+        (0..10).map(|arc| keeper.view.pieces(keeper.view.arc_range(arc)).len()).sum();
+    assert_eq!(pieces, 15);
+}
+
+#[test]
+fn damaged_bytes_are_no_view() {
+    let bytes = Keeper::settled(2, 64, 3).view.encode();
+    assert_eq!(View::decode(&[]), Err(InvalidView::Version(None)));
+    assert_eq!(View::decode(&[9]), Err(InvalidView::Version(Some(9))));
+    for cut in 1..bytes.len() {
+        assert!(View::decode(&bytes[..cut]).is_err());
+    }
+}
+
+#[test]
+fn a_view_with_many_open_rings_stays_small() {
+    let mut keeper = Keeper::settled(3, 65_536, 12);
+    for node in 2..=9 {
+        keeper.intends(node, Intent::Draining);
+        keeper.turn();
+    }
+    assert_eq!(keeper.view.open.len(), 8);
+    let bytes = keeper.view.encode();
+    assert!(bytes.len() < 600_000, "{} bytes", bytes.len());
+    let decoded = View::decode(&bytes).unwrap();
+    assert_eq!((decoded.hash(), &decoded), (keeper.view.hash(), &keeper.view));
+}
+
+/// Something that happens to a cluster of up to six nodes.
+#[derive(Clone, Debug)]
+enum Event {
+    Comes(u16),
+    Goes(u16),
+    TooLong(u16),
+    Intends(u16, Intent),
+    Weighs(u16, u32),
+    Syncs(u16),
+    Step,
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    let node = || 1_u16..=6;
+    let intent = prop_oneof![Just(Intent::In), Just(Intent::Draining), Just(Intent::Removed)];
+    prop_oneof![
+        3 => node().prop_map(Event::Comes),
+        2 => node().prop_map(Event::Goes),
+        1 => node().prop_map(Event::TooLong),
+        1 => (node(), intent).prop_map(|(node, intent)| Event::Intends(node, intent)),
+        1 => (node(), 50_u32..200).prop_map(|(node, weight)| Event::Weighs(node, weight)),
+        3 => node().prop_map(Event::Syncs),
+        6 => Just(Event::Step),
+    ]
+}
+
+impl Keeper {
+    fn apply(&mut self, event: &Event) -> bool {
+        match *event {
+            Event::Comes(node) => self.comes(node),
+            Event::Goes(node) => self.goes(node),
+            Event::TooLong(node) if !self.facts.registered.contains_key(&NodeId(node)) => {
+                self.facts.down_too_long.insert(NodeId(node));
+            }
+            Event::TooLong(_) => {}
+            Event::Intends(node, intent) => self.intends(node, intent),
+            Event::Weighs(node, weight) => {
+                if let Some(record) = self.facts.members.get_mut(&NodeId(node)) {
+                    record.weight = weight;
+                }
+            }
+            Event::Syncs(node) => {
+                self.facts.synced.insert(NodeId(node), self.view.epoch);
+            }
+            Event::Step => return self.step(),
+        }
+        false
+    }
+}
+
+/// For each digest the sets in which a write may have been acknowledged and that were not finalised
+/// since, kept the slow way: a set is added with every view, and all are dropped when the view has
+/// none open.
+#[derive(Default)]
+struct Unfinalised(BTreeMap<Digest, Vec<(BTreeSet<NodeId>, usize)>>);
+
+impl Unfinalised {
+    fn note(&mut self, view: &View) {
+        for digest in digests().take(20) {
+            let acting: BTreeSet<NodeId> = view.acting(&digest).into_iter().collect();
+            let sets = self.0.entry(digest).or_default();
+            if view.open.is_empty() {
+                sets.clear();
+            }
+            if acting.len() >= view.write_quorum() {
+                sets.push((acting, view.write_quorum()));
+            }
+        }
+    }
+
+    /// Any W nodes of any of these sets must be met by those who must deny the digest.
+    fn check(&self, view: &View) {
+        for (digest, sets) in &self.0 {
+            let asked = view.absence_sets(digest);
+            for (nodes, quorum) in sets {
+                let is_met = asked.iter().any(|set| {
+                    let of_set = set.nodes.iter().filter(|node| nodes.contains(node)).count();
+                    let denials_outside = set.nodes.len() - of_set;
+                    // Even when everyone outside the set denies first, so many of it must.
+                    let denials = set.negatives.saturating_sub(denials_outside);
+                    denials + quorum > nodes.len()
+                });
+                assert!(is_met, "{nodes:?} W={quorum} is not met by {asked:?}");
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+
+    #[test]
+    fn random_histories_keep_the_rules(
+        replicas in 1_u8..=3,
+        events in prop::collection::vec(event(), 1..60),
+    ) {
+        let mut keeper = Keeper::new(replicas, 32);
+        let mut unfinalised = Unfinalised::default();
+        for event in &events {
+            let before = keeper.view.clone();
+            if keeper.apply(event) {
+                let view = &keeper.view;
+                prop_assert_eq!(view.epoch.0, before.epoch.0 + 1);
+                prop_assert!(view.since >= before.since && view.since <= view.epoch);
+                prop_assert!(!view.ring.is_empty());
+                // A dropped set was finalised by reports for the very configuration that ended.
+                let acting = before.ring_up();
+                let synced = |node| keeper.facts.synced.get(node) >= Some(&before.since);
+                if view.open.len() < before.open.len() && view.since == before.since {
+                    prop_assert!(acting.iter().all(synced));
+                }
+                let finalised = !before.open.is_empty() && acting.iter().all(synced)
+                    && acting.len() >= before.write_quorum();
+                if finalised {
+                    unfinalised.0.values_mut().for_each(Vec::clear);
+                    unfinalised.note(&View { open: Vec::new(), ..before.clone() });
+                }
+                unfinalised.note(view);
+                unfinalised.check(view);
+                prop_assert_eq!(&View::decode(&view.encode()).unwrap(), view);
+            }
+            for digest in digests().take(20) {
+                let acting = keeper.view.acting(&digest);
+                let distinct: BTreeSet<_> = acting.iter().collect();
+                prop_assert_eq!(distinct.len(), acting.len());
+                prop_assert!(acting.len() <= keeper.view.copies());
+            }
+        }
+        // Left alone and reporting, it comes to rest with nothing open, if enough are there.
+        keeper.settle();
+        let up = keeper.view.ring_up().len();
+        prop_assert!(keeper.view.open.is_empty() || up < keeper.view.write_quorum());
+    }
+}
