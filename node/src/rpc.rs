@@ -4,4 +4,5 @@
 //!
 //! How the messages travel is [`crate::wire`].
 
+pub mod cluster;
 pub mod raft;
