@@ -25,6 +25,8 @@ pub mod znodes;
 #[cfg(test)]
 pub(crate) mod tests;
 
+mod gate;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{
@@ -38,8 +40,9 @@ use atoll_core::view::{Epoch, Member, MemberState, NodeId, RingMode, View};
 use tokio::sync::watch;
 use tonic::Status;
 
+use self::gate::Gate;
+pub use self::gate::Publishing;
 pub use self::registrar::SessionSlot;
-
 use crate::{
     io::Clock,
     wire::{
@@ -69,6 +72,7 @@ struct Inner {
     /// acknowledgements, 404s. `u64::MAX` for a node that is alone.
     lease_until: AtomicU64,
     suspected: Mutex<BTreeMap<NodeId, Duration>>,
+    gate: Arc<Gate>,
     security: Security,
     /// The node that must answer there, if a certain one must; its address.
     channels: Mutex<BTreeMap<(Option<NodeId>, String), Channel>>,
@@ -105,6 +109,7 @@ impl Cluster {
                 suspected: Mutex::default(),
                 security,
                 channels: Mutex::default(),
+                gate: Arc::default(),
                 pulling: AtomicBool::new(false),
                 hashed: Mutex::new((Epoch(0), 0)),
             }),
@@ -207,18 +212,18 @@ impl Cluster {
         }
     }
 
-    /// Checks what a message began with: the same cluster, and a view that is not older than this
-    /// node's. A caller whose answer does not depend on the view uses [`Self::admit_any_epoch`].
+    /// Checks what a message began with: the same cluster, and a view in which the same nodes act for
+    /// every digest as in this node's. A caller whose answer does not depend on the view uses [`Self::admit_any_epoch`].
     ///
     /// A sender with a newer view is let in, and the view is fetched from it in the background:
     /// whoever must know it first waits with [`Self::at_least`].
     ///
     /// # Errors
-    /// `FAILED_PRECONDITION` for another cluster, [`stale_view`] for an older view.
+    /// `FAILED_PRECONDITION` for another cluster, [`stale_view`] when the owners have changed since.
     pub fn admit(&self, envelope: Option<&Envelope>) -> Result<Arc<View>, Status> {
         let view = self.admit_any_epoch(envelope)?;
         let theirs = Epoch(envelope.map_or(0, |envelope| envelope.epoch));
-        if theirs < view.epoch {
+        if theirs < view.since {
             return Err(stale_view(view.epoch));
         }
         Ok(view)
@@ -251,6 +256,18 @@ impl Cluster {
         let newer = views.wait_for(|view| view.epoch >= epoch);
         let view = tokio::time::timeout(within, newer).await.ok()?.ok()?.clone();
         Some(view)
+    }
+
+    /// Begins to publish a copy. Whether this node may take it is to be checked against the view that
+    /// is answered, not against one that was read before.
+    pub fn begin_publish(&self) -> Publishing {
+        self.inner.gate.begin(|| self.view())
+    }
+
+    /// Waits until every publication that was admitted under a view older than `epoch` has ended. A
+    /// node that is at `epoch` and settled may be scanned for it.
+    pub async fn settled(&self, epoch: Epoch) {
+        self.inner.gate.settled(epoch).await;
     }
 
     /// The way to a member.

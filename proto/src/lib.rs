@@ -28,3 +28,12 @@ pub mod cluster {
         tonic::include_proto!("atoll.cluster.v1");
     }
 }
+
+/// Finding copies that are missing.
+pub mod repair {
+    /// Version 1.
+    #[allow(missing_docs, clippy::all, reason = "generated")]
+    pub mod v1 {
+        tonic::include_proto!("atoll.repair.v1");
+    }
+}

@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 pub mod access;
+pub mod admin;
 pub mod content_range;
 pub mod coordination;
 pub mod digest;
@@ -17,6 +18,7 @@ pub mod metadata;
 pub mod name;
 pub mod pagination;
 pub mod range;
+pub mod repair;
 pub mod replication;
 pub mod ring;
 pub mod route;

@@ -247,3 +247,25 @@ impl View {
 pub(crate) fn write_quorum(copies: usize) -> usize {
     copies / 2 + 1
 }
+
+#[cfg(test)]
+impl View {
+    /// A view to change the fields of.
+    pub(crate) fn founding_for_tests() -> View {
+        use crate::ring::Points;
+        let me = NodeId(1);
+        let ring =
+            Ring::new(Points::Assigned { owners: vec![me; 2] }, [(me, String::new())].into());
+        View {
+            cluster_id: "test".to_owned(),
+            epoch: Epoch(1),
+            since: Epoch(1),
+            replicas: 1,
+            mode: RingMode::default(),
+            members: BTreeMap::new(),
+            ring: Arc::new(ring),
+            open: Vec::new(),
+            next_node: NodeId(2),
+        }
+    }
+}

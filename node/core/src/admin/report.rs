@@ -1,0 +1,135 @@
+//! What one node knows about itself alone. Others ask it for this when a status is put together.
+
+use serde::{Deserialize, Serialize};
+
+/// One node's own account.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct NodeReport {
+    /// Version of the binary.
+    pub version: String,
+    /// Seconds since the node started.
+    pub uptime_seconds: u64,
+    /// Epoch of the view it holds.
+    pub epoch: u64,
+    /// May it acknowledge writes and say "not found"?
+    pub lease_valid: bool,
+    /// Peers it asks last because they did not answer as they should.
+    pub suspects: Vec<u16>,
+    /// The device of its data folder.
+    pub disk: Disk,
+    /// Copies it holds; `None` until they have been counted after the start.
+    pub blobs: Option<u64>,
+    /// Bytes of those copies.
+    pub blob_bytes: Option<u64>,
+    /// What it fetches after a change of the ring.
+    pub synchronisation: Synchronisation,
+    /// The comparison with its co-owners.
+    pub repair: Repair,
+    /// The reading of its own copies.
+    pub scrub: Scrub,
+    /// Garbage collection, as far as this node drives it.
+    pub collection: Option<Collection>,
+}
+
+/// Room on a device.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Disk {
+    /// Its size in bytes.
+    pub total_bytes: u64,
+    /// Bytes that may still be written.
+    pub available_bytes: u64,
+    /// Is it so full that the node takes no more copies?
+    pub full: bool,
+}
+
+/// Fetching what a change of the ring gave to a node.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Synchronisation {
+    /// The epoch up to which the node holds all it owns.
+    pub synced_epoch: u64,
+    /// Is it working?
+    pub active: bool,
+    /// Arcs compared and complete.
+    pub arcs_done: u64,
+    /// Arcs there are to compare.
+    pub arcs_total: u64,
+    /// Blobs fetched.
+    pub blobs_done: u64,
+    /// Blobs known to be missing, those fetched included.
+    pub blobs_total: u64,
+    /// Bytes fetched.
+    pub bytes_done: u64,
+    /// Bytes known to be missing, those fetched included.
+    pub bytes_total: u64,
+    /// How long it will take at the present pace; `None` when that cannot be said.
+    pub eta_seconds: Option<u64>,
+}
+
+/// The continuous comparison of copies among owners.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Repair {
+    /// Blobs that lack a copy at an owner, as the last comparison found.
+    pub under_replicated: u64,
+    /// Blobs copied by repair since the start.
+    pub blobs: u64,
+    /// Bytes copied by repair since the start.
+    pub bytes: u64,
+    /// Comparisons completed since the start.
+    pub passes: u64,
+}
+
+/// The reading of every copy against its digest.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Scrub {
+    /// Copies read since the start.
+    pub blobs: u64,
+    /// Bytes read since the start.
+    pub bytes: u64,
+    /// Copies whose content was not their digest's.
+    pub damaged: u64,
+}
+
+/// Garbage collection.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Collection {
+    /// Is it switched on?
+    pub enabled: bool,
+    /// Rounds driven by this node since it started.
+    pub rounds: u64,
+    /// Rounds that were given up, such as when a node did not answer.
+    pub skipped: u64,
+    /// Blobs condemned.
+    pub condemned: u64,
+    /// Blobs deleted.
+    pub deleted: u64,
+    /// Bytes of them, every copy counted.
+    pub deleted_bytes: u64,
+    /// The last round, if there was one.
+    pub last: Option<CollectionRound>,
+}
+
+/// One round of garbage collection, or what a round would do.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CollectionRound {
+    /// Was nothing changed, because only the result was asked for?
+    pub dry_run: bool,
+    /// Its number; 0 for a round that only looked.
+    pub epoch: u64,
+    /// Blobs that no manifest refers to and nobody touched for long enough.
+    pub candidates: u64,
+    /// Blobs taken away, or that would be.
+    pub blobs: u64,
+    /// Bytes freed over all nodes, or that would be.
+    pub bytes: u64,
+    /// Why nothing was done, when something stood in the way.
+    pub skipped: Option<String>,
+    /// Some of the digests, for a look.
+    pub examples: Vec<String>,
+}
