@@ -27,6 +27,10 @@ pub(crate) mod tests;
 
 mod gate;
 
+pub mod ca;
+pub mod certificate;
+pub mod token;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{
