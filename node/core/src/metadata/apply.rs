@@ -22,7 +22,10 @@ use super::{
     query::{self, QueryError},
     record::{LinkRecord, Record},
 };
-use crate::{Digest, RepoName};
+use crate::{
+    Digest, RepoName,
+    coordination::{self, Effects, Position},
+};
 
 mod dedupe;
 mod manifest;
@@ -47,15 +50,31 @@ pub fn apply<K: Kv>(
     index: u64,
     request: &Request,
 ) -> Result<Outcome, ApplyError<K::Error>> {
+    apply_at(kv, Position { index, term: 0 }, request, &mut Effects::default())
+}
+
+/// As [`apply`], for a log that may hold [`Command::Coordinate`]: what such a command did beside its
+/// outcome is added to `effects`. One that was applied before does nothing again.
+pub fn apply_at<K: Kv>(
+    kv: &mut K,
+    position: Position,
+    request: &Request,
+    effects: &mut Effects,
+) -> Result<Outcome, ApplyError<K::Error>> {
     if let Some(answer) = dedupe::answer(kv, request.id)? {
         return Ok(answer);
     }
-    let outcome = match change(kv, index, &request.command) {
-        Ok(()) => Outcome::Done,
-        Err(Stop::Refused(refusal)) => Outcome::Refused(refusal),
-        Err(Stop::Failed(error)) => return Err(error),
+    let outcome = match &request.command {
+        Command::Coordinate(command) => {
+            Outcome::Coordinated(coordination::apply(kv, position, command, effects)?)
+        }
+        command => match change(kv, position.index, command) {
+            Ok(()) => Outcome::Done,
+            Err(Stop::Refused(refusal)) => Outcome::Refused(refusal),
+            Err(Stop::Failed(error)) => return Err(error),
+        },
     };
-    dedupe::remember(kv, index, request.id, &outcome)?;
+    dedupe::remember(kv, position.index, request.id, &outcome)?;
     Ok(outcome)
 }
 
@@ -70,6 +89,8 @@ fn change<K: Kv>(kv: &mut K, index: u64, command: &Command) -> Result<(), Stop<K
         Command::DeleteTag { repo, tag, precondition, protected } => {
             tag::delete(kv, repo, tag, precondition, protected)
         }
+        // Not a change to tags: `apply_at` has seen to it.
+        Command::Coordinate(_) => Ok(()),
     }
 }
 

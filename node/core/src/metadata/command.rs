@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Digest, RepoName, Tag};
+use crate::{Digest, RepoName, Tag, coordination};
 
 /// Names one request for ever: a retry carries the same id and gets the first answer again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -66,6 +66,8 @@ pub enum Command {
         /// Refuse when this pattern protects the tag.
         protected: TagProtection,
     },
+    /// A change to the coordination tree; only in the log of group 0.
+    Coordinate(coordination::Command),
 }
 
 /// The push of one manifest.
@@ -174,6 +176,8 @@ pub enum Outcome {
     Done,
     /// Nothing was changed, because …
     Refused(Refusal),
+    /// The answer to [`Command::Coordinate`].
+    Coordinated(coordination::Outcome),
 }
 
 /// Why a command changed nothing.
