@@ -13,6 +13,8 @@
 //! - [`autopilot`]: at the leader of each Raft group, who belongs to it and who votes.
 
 pub mod autopilot;
+pub mod ca;
+pub mod certificate;
 pub mod founding;
 pub mod gossip;
 pub mod identity;
@@ -26,10 +28,6 @@ pub mod znodes;
 pub(crate) mod tests;
 
 mod gate;
-
-pub mod ca;
-pub mod certificate;
-pub mod token;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
