@@ -16,6 +16,7 @@ use super::{
     request_id::{RequestId, RequestIds},
 };
 use crate::{
+    cluster::Cluster,
     io::Io,
     registry::{ErrorCode, Registry, RegistryError},
     telemetry::{HttpMetrics, metrics::label},
@@ -26,17 +27,16 @@ use crate::{
 pub struct Api {
     pub(super) registry: Registry,
     pub(super) io: Io,
-    /// Live members, as `GET /v2/registries` lists them.
-    pub(super) members: Vec<String>,
+    pub(super) cluster: Cluster,
     ids: RequestIds,
     metrics: Arc<HttpMetrics>,
 }
 
 impl Api {
-    /// Puts the API together. `members` are the addresses at which the registry is served.
-    pub fn new(registry: Registry, io: Io, members: Vec<String>, metrics: Arc<HttpMetrics>) -> Api {
+    /// Puts the API together.
+    pub fn new(registry: Registry, io: Io, cluster: Cluster, metrics: Arc<HttpMetrics>) -> Api {
         let ids = RequestIds::new(io.entropy.as_ref());
-        Api { registry, io, members, ids, metrics }
+        Api { registry, io, cluster, ids, metrics }
     }
 
     /// The registry behind the API.
@@ -177,7 +177,7 @@ async fn dispatch(api: &Api, route: Route, ask: &Ask, body: &mut Body) -> Answer
         (Route::Upload { repo, id }, M::PUT) => boxed(api.put_upload(&repo, id, ask, body)).await,
         (Route::Upload { repo, id }, M::GET) => api.upload_status(&repo, id),
         (Route::Upload { repo, id }, M::DELETE) => boxed(api.cancel_upload(&repo, id)).await,
-        (Route::View, M::GET) => Err(unknown_route(ask.parts.uri.path())),
+        (Route::View, M::GET) => Ok(api.view(ask)),
         (route, method) => Err(wrong_method(&route, &method)),
     }
 }
