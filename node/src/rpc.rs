@@ -1,8 +1,12 @@
 //! The services that nodes offer each other: gRPC in, the parts of this node out.
 //!
+//! - [`blobs`]: copies of blobs;
 //! - [`raft`]: the messages of the Raft groups, both sides.
 //!
 //! How the messages travel is [`crate::wire`].
 
+pub mod blobs;
 pub mod cluster;
+pub mod coordination;
 pub mod raft;
+pub mod repair;

@@ -16,10 +16,12 @@ use crate::{
     auth::Policy,
     cluster::Cluster,
     config::{Config, NodeName, Secret},
-    http::{self, Answers, Api, Limits, Patience, Serving},
+    http::{self, Answers, Api, Limits, Patience, Serving, add_handed_on},
     io::{Io, net},
     metadata::MetadataSettings,
     registry::{Registry, RegistrySettings},
+    replicate::{ReplicateSettings, Replicator, Unstamped},
+    rpc::blobs::BlobService,
     store::{BlobStore, Reaper, StoreSettings},
     telemetry::{HttpMetrics, Metrics},
     tiers::{TierSettings, Tiers, arena::Arenas},
@@ -42,6 +44,8 @@ pub struct NodeSettings {
     pub read_only: bool,
     /// Decisions about the registry.
     pub registry: RegistrySettings,
+    /// Decisions about copies on other nodes.
+    pub replicate: ReplicateSettings,
     /// Bounds of the blob store.
     pub store: StoreSettings,
     /// Bounds of the memory tier.
@@ -87,7 +91,9 @@ impl From<&Config> for NodeSettings {
                     .unwrap_or(usize::MAX),
                 page_entries_max: config.registry.page_size_max,
                 tags_per_push_max: config.registry.tags_per_push_max,
+                stale_pulls: false,
             },
+            replicate: ReplicateSettings::default(),
             store: StoreSettings {
                 blob_bytes_max: config.storage.blob_bytes_max.bytes(),
                 session_idle_max: config.storage.upload_idle_timeout,
@@ -129,6 +135,7 @@ pub struct Node {
     public: JoinHandle<std::io::Result<usize>>,
     operators: JoinHandle<std::io::Result<usize>>,
     reaper: JoinHandle<()>,
+    deliverer: JoinHandle<()>,
 }
 
 impl Node {
@@ -177,10 +184,17 @@ impl Node {
         let arenas = tiers.arenas();
         let policy = Policy { read_only: settings.read_only };
         let clock = io.clock.clone();
-        let registry = Registry::new(tiers, metadata, policy, settings.registry);
-        let api = Api::new(registry, io, cluster.clone(), metrics.http().clone());
+        let stamps = Arc::new(Unstamped);
+        let blobs =
+            Replicator::open(io.clone(), cluster.clone(), tiers, stamps, settings.replicate);
+        let blobs = blobs.await.context("open the records of copies that are owed")?;
+        let deliverer = tokio::spawn(deliver(blobs.clone(), stop_public.clone()));
+        let registry = Registry::new(blobs.clone(), metadata, policy, settings.registry);
+        let api = Api::new(registry, io, metrics.http().clone());
         let api = Arc::new(api);
-        let membership = belonging.become_member(internal, Routes::default())?;
+        let services = Routes::new(BlobService::server(blobs));
+        let services = add_handed_on(services, api.clone());
+        let membership = belonging.become_member(internal, services)?;
         let serving = Serving {
             name: "public",
             answers: Answers::Api(api.clone()),
@@ -212,6 +226,7 @@ impl Node {
             public,
             operators,
             reaper,
+            deliverer,
         })
     }
 
@@ -252,7 +267,7 @@ impl Node {
         self.membership.end().await;
         self.api.registry().metadata().shutdown().await;
         self.stop_admin.cancel();
-        let ends = async { _ = tokio::join!(self.operators, self.reaper) };
+        let ends = async { _ = tokio::join!(self.operators, self.reaper, self.deliverer) };
         if tokio::time::timeout(STOP_TIMEOUT, ends).await.is_err() {
             tracing::warn!("background tasks did not end in time");
         }
@@ -300,6 +315,10 @@ async fn reap(store: BlobStore, stop: CancellationToken) {
         }
         reaper.work().await;
     }
+}
+
+async fn deliver(blobs: Replicator, stop: CancellationToken) {
+    blobs.deliver_until(stop).await;
 }
 
 /// Runs a node on the real machine until `shutdown`.

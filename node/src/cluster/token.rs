@@ -14,6 +14,7 @@
 use std::{
     fmt,
     str::FromStr,
+    sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -22,8 +23,8 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{
     coordination::{CoordinationError, CreateMode, Op, Refusal, Session},
-    io::Entropy,
-    wire::tls::Fingerprint,
+    io::{Clock, Entropy},
+    wire::{Protection, Security, tls::Fingerprint},
 };
 
 /// Where the tokens are kept, one znode for each, named by its id.
@@ -101,6 +102,23 @@ pub enum BadToken {
     },
 }
 
+/// A token of a cluster that protects its connections otherwise than this node would.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum WrongProtection {
+    /// The token is of a plaintext cluster.
+    #[error(
+        "the join token is of a cluster that speaks plaintext, and this node would speak TLS: set \
+         `cluster.insecure = true` if the network is to be trusted"
+    )]
+    ClusterIsPlaintext,
+    /// The token is of a cluster with TLS.
+    #[error(
+        "the join token is of a cluster that speaks TLS, and this node would speak plaintext: set \
+         `cluster.tls = \"always\"` and not `cluster.insecure`"
+    )]
+    ClusterIsSecured,
+}
+
 /// A token that does not open.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenRefused {
@@ -141,6 +159,26 @@ impl Token {
     /// The CA that a member of the cluster must show; `None` in plaintext.
     pub fn authority(&self) -> Option<Fingerprint> {
         self.authority
+    }
+
+    /// How a node that is set up for `protection` makes the call by which it joins: with TLS it
+    /// gives the secret to nobody who does not show the CA that the token names.
+    ///
+    /// # Errors
+    /// The cluster of the token is set up otherwise.
+    pub fn security(
+        &self,
+        protection: Protection,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Security, WrongProtection> {
+        match (protection, self.authority) {
+            (Protection::Mtls, Some(authority)) => Ok(Security::joining(clock, authority)),
+            (Protection::Mtls, None) => Err(WrongProtection::ClusterIsPlaintext),
+            (Protection::Local | Protection::Exposed, None) => Ok(Security::plaintext()),
+            (Protection::Local | Protection::Exposed, Some(_)) => {
+                Err(WrongProtection::ClusterIsSecured)
+            }
+        }
     }
 
     /// The text to hand to an operator, secret included.

@@ -16,7 +16,6 @@ use super::{
     request_id::{RequestId, RequestIds},
 };
 use crate::{
-    cluster::Cluster,
     io::Io,
     registry::{ErrorCode, Registry, RegistryError},
     telemetry::{HttpMetrics, metrics::label},
@@ -27,16 +26,15 @@ use crate::{
 pub struct Api {
     pub(super) registry: Registry,
     pub(super) io: Io,
-    pub(super) cluster: Cluster,
     ids: RequestIds,
     metrics: Arc<HttpMetrics>,
 }
 
 impl Api {
     /// Puts the API together.
-    pub fn new(registry: Registry, io: Io, cluster: Cluster, metrics: Arc<HttpMetrics>) -> Api {
+    pub fn new(registry: Registry, io: Io, metrics: Arc<HttpMetrics>) -> Api {
         let ids = RequestIds::new(io.entropy.as_ref());
-        Api { registry, io, cluster, ids, metrics }
+        Api { registry, io, ids, metrics }
     }
 
     /// The registry behind the API.
@@ -108,6 +106,11 @@ async fn answer(api: &Api, route: Route, ask: &Ask, body: &mut Body) -> Answer {
         return Err(refusal);
     }
     api.registry.policy().check(&ask.parts.method)?;
+    if let Route::Upload { id, .. } = &route
+        && let Some(node) = api.elsewhere(*id, ask)
+    {
+        return boxed(api.hand_on(node, ask, body)).await;
+    }
     dispatch(api, route, ask, body).await
 }
 

@@ -52,7 +52,7 @@ impl Api {
     }
 
     pub(super) fn registries(&self) -> Response<Body> {
-        let view = self.cluster.view();
+        let view = self.registry.blobs().cluster().view();
         let up = view.members.values().filter(|member| member.is_up());
         let mut addresses: Vec<&str> = up.map(|member| member.http.as_str()).collect();
         addresses.sort_unstable();
@@ -63,7 +63,7 @@ impl Api {
     /// is long, so it comes only when it is asked for (`?ring=1`).
     pub(super) fn view(&self, ask: &Ask) -> Response<Body> {
         let with_ring = pairs(ask.parts.uri.query()).any(|(key, value)| key == "ring" && value == "1");
-        json_answer(headers::JSON, &describe(&self.cluster.view(), with_ring))
+        json_answer(headers::JSON, &describe(&self.registry.blobs().cluster().view(), with_ring))
     }
 
     /// `GET /v2/_oci/ext/discover`: what is served beyond the spec.

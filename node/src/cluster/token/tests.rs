@@ -85,3 +85,19 @@ fn a_record_opens_for_its_token_until_it_ends_or_is_used_up() {
     let twice = once.used_by(&token, at(1059)).unwrap();
     assert!(matches!(twice.used_by(&token, at(1059)), Err(TokenRefused::Used(_))));
 }
+
+#[test]
+fn a_token_of_a_cluster_that_is_set_up_otherwise_is_told_so() {
+    let clock: Arc<dyn Clock> = Arc::new(crate::io::clock::SimClock::new());
+    let (secured, plain) = (token(2), token(3));
+    let security = |token: &Token, protection| token.security(protection, clock.clone());
+    assert!(!security(&secured, Protection::Mtls).unwrap().is_plaintext());
+    assert!(security(&plain, Protection::Local).unwrap().is_plaintext());
+    assert!(security(&plain, Protection::Exposed).unwrap().is_plaintext());
+    for protection in [Protection::Local, Protection::Exposed] {
+        let error = security(&secured, protection).unwrap_err();
+        assert_eq!(error, WrongProtection::ClusterIsSecured);
+    }
+    let error = security(&plain, Protection::Mtls).unwrap_err();
+    assert_eq!(error, WrongProtection::ClusterIsPlaintext);
+}
