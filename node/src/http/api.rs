@@ -205,11 +205,6 @@ fn wrong_method(route: &Route, method: &Method) -> RegistryError {
         .with_detail(serde_json::json!({"allow": allowed}))
 }
 
-fn unknown_route(path: &str) -> RegistryError {
-    let path: String = path.chars().take(ECHO_CHARS_MAX).collect();
-    ErrorCode::NameUnknown.error(format_args!("`{path}` is not an endpoint of this registry"))
-}
-
 /// Characters of a path that an error or a log line repeats.
 const ECHO_CHARS_MAX: usize = 160;
 
