@@ -11,6 +11,15 @@ pub mod blobs {
     }
 }
 
+/// Sessions, znodes and watches.
+pub mod coordination {
+    /// Version 1.
+    #[allow(missing_docs, clippy::all, reason = "generated")]
+    pub mod v1 {
+        tonic::include_proto!("atoll.coordination.v1");
+    }
+}
+
 /// Consensus among the voters of a metadata group.
 pub mod raft {
     /// Version 1.
