@@ -5,6 +5,7 @@ use std::error::Error;
 fn main() -> Result<(), Box<dyn Error>> {
     let files = [
         "proto/blobs.proto",
+        "proto/cluster.proto",
         "proto/coordination.proto",
         "proto/raft.proto",
         "proto/repair.proto",

@@ -11,6 +11,15 @@ pub mod blobs {
     }
 }
 
+/// Belonging to a cluster: joining, views and gossip.
+pub mod cluster {
+    /// Version 1.
+    #[allow(missing_docs, clippy::all, reason = "generated")]
+    pub mod v1 {
+        tonic::include_proto!("atoll.cluster.v1");
+    }
+}
+
 /// Sessions, znodes and watches.
 pub mod coordination {
     /// Version 1.
