@@ -2,6 +2,15 @@
 //!
 //! One module per `.proto` file, generated at build time; the comments there are the documentation.
 
+/// Blobs between nodes.
+pub mod blobs {
+    /// Version 1.
+    #[allow(missing_docs, clippy::all, reason = "generated")]
+    pub mod v1 {
+        tonic::include_proto!("atoll.blobs.v1");
+    }
+}
+
 /// Consensus among the voters of a metadata group.
 pub mod raft {
     /// Version 1.
