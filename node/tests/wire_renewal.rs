@@ -9,7 +9,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use atoll_node::{
@@ -156,7 +156,7 @@ async fn the_ca_is_replaced_without_a_moment_of_distrust() {
     let (one, two) = (Node::start(1, &of_one, io_one), Node::start(2, &of_two, io_two));
     let (mut one_has, mut two_has) = (one.renewed(None).await, two.renewed(None).await);
     let server = Server::start(&one.security).await;
-    let now = SystemTime::now();
+    let now = now();
     let staged = old.with_successor(CLUSTER, now).unwrap();
     assert!(staged.with_successor(CLUSTER, now).is_err(), "one at a time");
     let promoted = staged.promoted().unwrap();
