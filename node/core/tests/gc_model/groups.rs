@@ -101,6 +101,9 @@ impl Machine {
                 Outcome::Done => Answer::Done,
                 Outcome::Refused(Refusal::Reverify) => Answer::Reverify,
                 Outcome::Refused(_) => Answer::Refused,
+                Outcome::Coordinated(_) => {
+                    unreachable!("nothing is coordinated in a model of collection")
+                }
             };
             (rows.group(), answer)
         })

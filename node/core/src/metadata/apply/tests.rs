@@ -89,7 +89,7 @@ impl Machine {
 fn refused(outcome: Outcome) -> Refusal {
     match outcome {
         Outcome::Refused(refusal) => refusal,
-        Outcome::Done => panic!("expected a refusal"),
+        Outcome::Done | Outcome::Coordinated(_) => panic!("expected a refusal"),
     }
 }
 

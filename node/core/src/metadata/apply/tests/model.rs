@@ -87,6 +87,8 @@ impl Model {
             Command::CondemnAbort { e, digests } => {
                 self.condemned.retain(|digest, mark| mark != e || !digests.contains(digest));
             }
+            // Another state machine's.
+            Command::Coordinate(_) => {}
             Command::CondemnFinish { e, digests } => {
                 for digest in digests.iter().filter(|one| self.condemned.get(one) == Some(e)) {
                     for repo in self.repos.values_mut() {
