@@ -28,9 +28,11 @@ pub mod tag_pattern;
 pub mod value;
 
 mod conflicts;
+mod consistency;
 
 use std::{ffi::OsString, path::Path};
 
+pub use consistency::Consistency;
 pub use error::{ConfigError, ConfigErrors};
 pub use log_filter::LogFilter;
 pub use node_name::NodeName;
