@@ -6,7 +6,10 @@
 //! request needs to know about the cluster must come from one view, not from three that were read
 //! at three moments.
 
+pub mod ca;
+pub mod certificate;
 mod gate;
+pub mod token;
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -128,7 +128,8 @@ impl Registry {
 
     async fn submit(&self, command: Command) -> Result<(), RegistryError> {
         match self.metadata.submit(command).await? {
-            Outcome::Done => Ok(()),
+            // The latter answers no command of a registry.
+            Outcome::Done | Outcome::Coordinated(_) => Ok(()),
             Outcome::Refused(refusal) => Err(refusal.into()),
         }
     }

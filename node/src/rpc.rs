@@ -7,3 +7,4 @@
 
 pub mod blobs;
 pub mod raft;
+pub mod repair;

@@ -2,6 +2,7 @@
 
 use atoll_core::{
     Digest, RepoName,
+    gc::GcEpoch,
     metadata::{Command, query},
 };
 use serde_json::json;
@@ -66,7 +67,8 @@ impl Registry {
         if !matches!(self.blobs.find(digest).await, Presence::Present(_)) {
             return Ok(false);
         }
-        let link = Command::LinkBlob { repo: repo.clone(), digest: *digest, size };
+        let vg = GcEpoch(0);
+        let link = Command::LinkBlob { repo: repo.clone(), digest: *digest, size, vg };
         self.submit(link).await?;
         Ok(true)
     }

@@ -74,6 +74,10 @@ impl From<Refusal> for RegistryError {
                 "the request is too old to be told from a retry",
                 refusal,
             ),
+            Refusal::Reverify => {
+                RegistryError::unavailable("unused blobs are being collected; push again", refusal)
+            }
+            Refusal::GcEpochPassed { .. } => RegistryError::internal(refusal),
         }
     }
 }

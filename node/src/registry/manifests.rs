@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use atoll_core::{
     Algorithm, Digest, Reference, RepoName, Tag,
+    gc::GcEpoch,
     manifest::{self, Manifest},
     metadata::{Command, Precondition, PutManifest, query, record::ManifestRecord},
 };
@@ -162,6 +163,7 @@ impl Registry {
             tags,
             precondition,
             protected: self.protection(repo),
+            vg: GcEpoch(0),
         }
     }
 

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use atoll_core::{Algorithm, Digest, RepoName, metadata::Command, route::UploadId};
+use atoll_core::{Algorithm, Digest, RepoName, gc::GcEpoch, metadata::Command, route::UploadId};
 use bytes::Bytes;
 
 use super::{Registry, RegistryError};
@@ -138,6 +138,7 @@ impl Registry {
     }
 
     async fn link(&self, repo: &RepoName, digest: &Digest, size: u64) -> Result<(), RegistryError> {
-        self.submit(Command::LinkBlob { repo: repo.clone(), digest: *digest, size }).await
+        let vg = GcEpoch(0);
+        self.submit(Command::LinkBlob { repo: repo.clone(), digest: *digest, size, vg }).await
     }
 }

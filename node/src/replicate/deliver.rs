@@ -91,7 +91,9 @@ impl Replicator {
             return Delivery::Moot;
         }
         match self.tiers().store().stat(digest).await {
-            Ok(Some(info)) if node != self.cluster().me() => self.push(node, digest, info.size).await,
+            Ok(Some(info)) if node != self.cluster().me() => {
+                self.push(node, digest, info.size).await
+            }
             Ok(Some(_)) => Delivery::Done,
             _ if node == self.cluster().me() => match self.pull(digest).await {
                 Ok(_) => Delivery::Done,

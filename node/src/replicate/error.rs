@@ -11,7 +11,10 @@ use crate::store::{CommitError, ReadError, UploadError};
 
 /// Too few owners took a copy.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("blob `{digest}` has {copies} durable copies; it needs {owners_needed} at its owners{}", listed(reasons))]
+#[error(
+    "blob `{digest}` has {copies} durable copies; it needs {owners_needed} at its owners{}",
+    listed(reasons)
+)]
 pub struct TooFewCopies {
     /// Which blob.
     pub digest: Digest,

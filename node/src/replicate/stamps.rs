@@ -19,8 +19,11 @@ pub trait Stamps: Debug + Send + Sync + 'static {
 
     /// Deletes the copies that are stamped below `older_than`. For each digest: the bytes freed, or
     /// `None` when a copy stays.
-    fn delete<'a>(&'a self, digests: &'a [Digest], older_than: u64)
-    -> BoxFuture<'a, Vec<Option<u64>>>;
+    fn delete<'a>(
+        &'a self,
+        digests: &'a [Digest],
+        older_than: u64,
+    ) -> BoxFuture<'a, Vec<Option<u64>>>;
 }
 
 /// A node that keeps no stamps: it collects nothing, so a pin only has to look.

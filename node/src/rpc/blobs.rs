@@ -1,12 +1,9 @@
 //! The blob service: copies between nodes.
 
-use atoll_core::{
-    Digest,
-    view::Epoch,
-};
+use atoll_core::{Digest, view::Epoch};
 use atoll_proto::blobs::v1::{
-    DeleteReply, DeleteRequest, DeletedCopy, FetchReply, FetchRequest, GetHead, GetPart, GetRequest,
-    HaveReply, HaveRequest, PinReply, PinRequest, PutPart, PutReply,
+    DeleteReply, DeleteRequest, DeletedCopy, FetchReply, FetchRequest, GetHead, GetPart,
+    GetRequest, HaveReply, HaveRequest, PinReply, PinRequest, PutPart, PutReply,
     blobs_server::{Blobs, BlobsServer},
     get_part,
 };
@@ -92,7 +89,10 @@ const _: () = assert!(crate::tiers::WINDOW_BYTES <= DATA_BYTES, "a window is one
 
 #[tonic::async_trait]
 impl Blobs for BlobService {
-    async fn put(&self, request: Request<Streaming<PutPart>>) -> Result<Response<PutReply>, Status> {
+    async fn put(
+        &self,
+        request: Request<Streaming<PutPart>>,
+    ) -> Result<Response<PutReply>, Status> {
         Ok(Response::new(self.replicator.receive(request.into_inner()).await?))
     }
 
