@@ -101,7 +101,7 @@ impl Fleet {
         let settings = RegistrySettings::default();
         let registry = Registry::new(blobs.clone(), self.metadata.clone(), policy, settings);
         let metrics = Arc::new(HttpMetrics::default());
-        let api = Arc::new(Api::new(registry, io, Vec::new(), metrics));
+        let api = Arc::new(Api::new(registry, io, metrics));
         let routes = tonic::service::Routes::new(BlobService::server(blobs.clone()));
         let routes = add_handed_on(routes, api.clone());
         let listener = net::listen(node.address, net::BACKLOG).await.unwrap();
