@@ -11,6 +11,15 @@ pub mod blobs {
     }
 }
 
+/// Belonging to a cluster: joining, views and gossip.
+pub mod cluster {
+    /// Version 1.
+    #[allow(missing_docs, clippy::all, reason = "generated")]
+    pub mod v1 {
+        tonic::include_proto!("atoll.cluster.v1");
+    }
+}
+
 /// Sessions, znodes and watches.
 pub mod coordination {
     /// Version 1.
@@ -20,30 +29,12 @@ pub mod coordination {
     }
 }
 
-/// Consensus among the voters of a metadata group.
+/// Consensus among the voters of a group.
 pub mod raft {
     /// Version 1.
     #[allow(missing_docs, clippy::all, reason = "generated")]
     pub mod v1 {
         tonic::include_proto!("atoll.raft.v1");
-    }
-}
-
-/// What every message between nodes begins with.
-pub mod wire {
-    /// Version 1.
-    #[allow(missing_docs, clippy::all, reason = "generated")]
-    pub mod v1 {
-        tonic::include_proto!("atoll.wire.v1");
-    }
-}
-
-/// Who is in the cluster: joining it, its view, gossip about both.
-pub mod cluster {
-    /// Version 1.
-    #[allow(missing_docs, clippy::all, reason = "generated")]
-    pub mod v1 {
-        tonic::include_proto!("atoll.cluster.v1");
     }
 }
 
@@ -53,5 +44,14 @@ pub mod repair {
     #[allow(missing_docs, clippy::all, reason = "generated")]
     pub mod v1 {
         tonic::include_proto!("atoll.repair.v1");
+    }
+}
+
+/// What every message between nodes begins with.
+pub mod wire {
+    /// Version 1.
+    #[allow(missing_docs, clippy::all, reason = "generated")]
+    pub mod v1 {
+        tonic::include_proto!("atoll.wire.v1");
     }
 }

@@ -1,6 +1,6 @@
 //! Prints how evenly rings are divided and how much a change moves.
 //!
-//! `cargo run --release -p atoll-core --example balance [figure9 | nodes | zones]`
+//! `cargo run --release -p atoll-core --example balance [figure9 | nodes | zones | walk]`
 
 use std::{
     collections::BTreeMap,
@@ -29,6 +29,9 @@ fn main() {
     }
     if part.is_empty() || part == "zones" {
         zones();
+    }
+    if part.is_empty() || part == "walk" {
+        walk();
     }
 }
 
@@ -88,6 +91,40 @@ fn zones() {
     println!("unequal zones: 40, 25, 15, 12 and 8 % of the nodes");
     for points in [1 << 14, 1 << 16] {
         report("unequal", points, 100, 5, &[1]);
+    }
+}
+
+/// How long it takes to find the owners of a digest.
+fn walk() {
+    println!("\nOwners of a digest, R = 3, 65,536 points");
+    let digests: Vec<Digest> =
+        (0_u32..10_000).map(|seed| Digest::of(Algorithm::Sha256, &seed.to_be_bytes())).collect();
+    for (count, zones, down) in [
+        (3, 1, 0),
+        (3, 1, 1),
+        (100, 1, 0),
+        (100, 5, 0),
+        (100, 5, 20),
+        (1000, 10, 0),
+        (1000, 10, 100),
+    ] {
+        let shares = shares(count, zones, &[1]);
+        let ring = allocate(None, &shares, 1 << 16, 3);
+        // Those of whole zones, which is the worst for a walk that spreads over zones.
+        let is_up = |node: NodeId| (node.0 / zones) >= down / zones;
+        let zone_down = |node: NodeId| down == 0 || node.0 % zones != 0;
+        for (kind, up) in [("spread", &is_up as &dyn Fn(NodeId) -> bool), ("one zone", &zone_down)]
+        {
+            let start = Instant::now();
+            let mut found = 0;
+            for digest in &digests {
+                found += ring.walk(ring.point_at(&position(digest)), 3, up).len();
+            }
+            let each = start.elapsed() / digests.len() as u32;
+            println!(
+                "{count:5} nodes {zones:3} zones, {down:3} down ({kind}): {each:?} ({found} found)"
+            );
+        }
     }
 }
 
