@@ -163,7 +163,22 @@ impl Metadata {
 
     /// As [`Self::submit`], for a caller that chose the id, such as a retry of an earlier request.
     pub async fn submit_request(&self, request: Request) -> Result<Outcome, SubmitError> {
-        let group = self.group_of(&request.command);
+        self.submit_in(self.group_of(&request.command), request).await
+    }
+
+    /// As [`Self::submit`], for a command that is not of one repository: to group `group`, of
+    /// [`Self::groups`].
+    pub async fn submit_to(&self, group: u16, command: Command) -> Result<Outcome, SubmitError> {
+        let found = self.inner.groups.get(usize::from(group));
+        let found = found.ok_or_else(|| GroupUnavailable {
+            group,
+            waited: Duration::ZERO,
+            reason: "there is no such group".to_owned(),
+        })?;
+        self.submit_in(found, Request { id: self.next_request(), command }).await
+    }
+
+    async fn submit_in(&self, group: &Group, request: Request) -> Result<Outcome, SubmitError> {
         let began = self.inner.clock.monotonic();
         let mut pause = RETRY_PAUSE_MIN;
         let mut reason = "no attempt was answered".to_owned();
@@ -204,7 +219,25 @@ impl Metadata {
     /// A view of the group of `repo` that holds everything acknowledged before this call, on any
     /// node.
     pub async fn linearizable(&self, repo: &RepoName) -> Result<Snapshot, ReadError> {
-        let group = self.group(repo);
+        self.linearizable_in(self.group(repo)).await
+    }
+
+    /// As [`Self::linearizable`], of every group in order, for what no repository confines.
+    pub async fn linearizable_all(&self) -> Result<Vec<Snapshot>, ReadError> {
+        let mut all = Vec::with_capacity(self.inner.groups.len());
+        for group in &self.inner.groups {
+            all.push(self.linearizable_in(group).await?);
+        }
+        Ok(all)
+    }
+
+    /// How many groups share the repositories.
+    pub fn groups(&self) -> u16 {
+        // `GROUPS_MAX` is far below.
+        u16::try_from(self.inner.groups.len()).unwrap_or(u16::MAX)
+    }
+
+    async fn linearizable_in(&self, group: &Group) -> Result<Snapshot, ReadError> {
         self.fresh(group).await?;
         group.snapshot()
     }
@@ -271,14 +304,22 @@ impl Metadata {
             | Command::DeleteManifest { repo, .. }
             | Command::DeleteTag { repo, .. } => repo,
             Command::PutManifest(put) => &put.repo,
+            // What names no repository goes to the first group, unless the caller says which it means.
+            Command::Condemn { .. }
+            | Command::CondemnAbort { .. }
+            | Command::CondemnFinish { .. } => return &self.inner.groups[0],
             Command::Coordinate(_) => return &self.inner.coordination,
         };
         self.group(repo)
     }
 
     fn group(&self, repo: &RepoName) -> &Group {
-        // There is at least one, and the remainder is below their number.
-        &self.inner.groups[group_of(repo, self.inner.groups.len())]
+        &self.inner.groups[self.index_of(repo)]
+    }
+
+    /// There is at least one group, and the remainder is below their number.
+    fn index_of(&self, repo: &RepoName) -> usize {
+        group_of(repo, self.inner.groups.len())
     }
 }
 

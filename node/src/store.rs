@@ -15,16 +15,20 @@
 //! the tools of the operator work on it.
 
 mod claims;
+mod copies;
 mod damaged;
 mod error;
 mod ingest;
+mod inventory;
 mod paths;
 mod publish;
 mod quarantine;
 mod reader;
 mod reaper;
+mod receive;
 mod record;
 mod recovery;
+mod sealed;
 mod sessions;
 mod settings;
 mod shared;
@@ -37,26 +41,30 @@ mod writer;
 
 use std::{path::PathBuf, sync::Arc};
 
-use atoll_core::{Algorithm, Digest, RepoName, route::UploadId};
+use atoll_core::{Algorithm, Digest, RepoName, ring::NodeId, route::UploadId};
 use bytes::Bytes;
 
 use crate::io::Io;
 
 pub use self::{
+    copies::{CaughtUp, Deletion, Pinned},
     error::{
         BlobOverLimit, CommitError, CorruptBlob, DamagedBlob, DigestMismatch, NoSpace,
         OpenStoreError, ReadError, StoreIo, UploadCancelled, UploadError, UploadUnknown,
     },
+    inventory::{InventoryEntry, InventoryProgress, SumKey},
     reader::BlobReader,
     reaper::Reaper,
+    receive::Incoming,
     recovery::RecoveryReport,
+    sealed::{SealedBytes, SealedUpload},
     settings::StoreSettings,
     stats::StoreStats,
     writer::UploadWriter,
 };
 use self::{
-    paths::Paths, reader::OpenBlob, recovery::recover, sessions::Sessions, shared::Shared,
-    space::SpaceGauge, stats::Counters,
+    inventory::Inventory, paths::Paths, reader::OpenBlob, recovery::recover, sessions::Sessions,
+    shared::Shared, space::SpaceGauge, stats::Counters,
 };
 pub use atoll_core::upload::{
     BlobTooLarge, BudgetExhausted, OutOfOrder, SessionBusy, TooManySessions,
@@ -112,14 +120,18 @@ impl BlobStore {
     ) -> Result<(BlobStore, RecoveryReport), OpenStoreError> {
         let paths = Paths::new(root);
         let space = SpaceGauge::new(settings.disk_reserve_percent);
-        let at_disk = paths.clone();
-        let (recovered, space) = io
+        let (at_disk, clock, key) = (paths.clone(), Arc::clone(&io.clock), settings.sum_key);
+        let (opened, space) = io
             .disk_op(move |disk| {
                 let _ = space.refresh(&**disk);
-                (recover(&**disk, &at_disk), space)
+                let opened = recover(&**disk, &at_disk).and_then(|recovered| {
+                    let inventory = Inventory::open(disk, &at_disk.inventory(), clock, key)?;
+                    Ok((recovered, inventory))
+                });
+                (opened, space)
             })
             .await;
-        let recovered = recovered?;
+        let (recovered, inventory) = opened?;
         let clock = Arc::clone(&io.clock);
         let sessions = Sessions::new(clock, settings.upload_limits(), settings.budget_limits());
         for session in recovered.sessions {
@@ -133,6 +145,7 @@ impl BlobStore {
             sessions: Arc::new(sessions),
             claims: Arc::default(),
             damaged: recovered.damaged,
+            inventory,
             space,
             counters: Counters::default(),
         };
@@ -156,22 +169,41 @@ impl BlobStore {
         self.shared.space.check()
     }
 
-    /// Opens an upload session. Touches no disk.
+    /// Opens an upload session of a node that is alone. Touches no disk.
     ///
     /// # Errors
-    /// `TooManySessions`, `NoSpace`.
+    /// As [`Self::create_upload_at`].
     pub fn create_upload(
         &self,
         repo: &RepoName,
         algorithm: Algorithm,
     ) -> Result<UploadId, UploadError> {
+        self.create_upload_at(NodeId(1), repo, algorithm)
+    }
+
+    /// Opens an upload session whose id says that `node`, which is this one, holds it. Touches no
+    /// disk.
+    ///
+    /// # Errors
+    /// `TooManySessions`, `NoSpace`.
+    pub fn create_upload_at(
+        &self,
+        node: NodeId,
+        repo: &RepoName,
+        algorithm: Algorithm,
+    ) -> Result<UploadId, UploadError> {
         self.shared.space.check()?;
         loop {
-            let id = self.shared.new_id();
+            let id = UploadId::of_node(node, self.shared.new_id().to_bytes());
             if self.shared.sessions.create(id, repo.clone(), algorithm)? {
                 return Ok(id);
             }
         }
+    }
+
+    /// Is there such a session here, whatever its repository?
+    pub fn has_upload(&self, id: UploadId) -> bool {
+        self.shared.sessions.contains(id)
     }
 
     /// Bytes written to a session: where an interrupted client goes on.
@@ -263,7 +295,8 @@ impl BlobStore {
             .await
     }
 
-    /// Makes every idle session survive a restart: for the end of a graceful shutdown.
+    /// Makes every idle session survive a restart, and closes the inventory in order: for the end of
+    /// a graceful shutdown.
     pub async fn checkpoint_all(&self) -> CheckpointReport {
         let mut report = CheckpointReport::default();
         for (repo, id) in self.shared.sessions.list() {
@@ -279,6 +312,7 @@ impl BlobStore {
                 }
             }
         }
+        self.close_inventory().await;
         report
     }
 

@@ -2,6 +2,24 @@
 //!
 //! One module per `.proto` file, generated at build time; the comments there are the documentation.
 
+/// Blobs between nodes.
+pub mod blobs {
+    /// Version 1.
+    #[allow(missing_docs, clippy::all, reason = "generated")]
+    pub mod v1 {
+        tonic::include_proto!("atoll.blobs.v1");
+    }
+}
+
+/// Belonging to a cluster: joining, views and gossip.
+pub mod cluster {
+    /// Version 1.
+    #[allow(missing_docs, clippy::all, reason = "generated")]
+    pub mod v1 {
+        tonic::include_proto!("atoll.cluster.v1");
+    }
+}
+
 /// Sessions, znodes and watches.
 pub mod coordination {
     /// Version 1.
@@ -11,21 +29,12 @@ pub mod coordination {
     }
 }
 
-/// Consensus among the voters of a metadata group.
+/// Consensus among the voters of a group.
 pub mod raft {
     /// Version 1.
     #[allow(missing_docs, clippy::all, reason = "generated")]
     pub mod v1 {
         tonic::include_proto!("atoll.raft.v1");
-    }
-}
-
-/// What every message between nodes begins with.
-pub mod wire {
-    /// Version 1.
-    #[allow(missing_docs, clippy::all, reason = "generated")]
-    pub mod v1 {
-        tonic::include_proto!("atoll.wire.v1");
     }
 }
 
@@ -35,5 +44,14 @@ pub mod repair {
     #[allow(missing_docs, clippy::all, reason = "generated")]
     pub mod v1 {
         tonic::include_proto!("atoll.repair.v1");
+    }
+}
+
+/// What every message between nodes begins with.
+pub mod wire {
+    /// Version 1.
+    #[allow(missing_docs, clippy::all, reason = "generated")]
+    pub mod v1 {
+        tonic::include_proto!("atoll.wire.v1");
     }
 }

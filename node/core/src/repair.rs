@@ -55,6 +55,11 @@ impl Cells {
         valid.then(|| Cells { bits: count.trailing_zeros() })
     }
 
+    /// The number of bits that name a cell.
+    pub fn bits(self) -> u32 {
+        self.bits
+    }
+
     /// How many there are.
     pub fn count(self) -> usize {
         1 << self.bits

@@ -14,6 +14,9 @@
 //! manifest stays and its pulls fail at that blob until it is pushed again; the manifest's references
 //! stay too, so collection keeps the bytes. A push of the manifest is refused until the blob is back.
 //! Likewise a child may be deleted under its index.
+//!
+//! Collection ([`crate::gc`]): what is condemned here is needed by no manifest, and nothing comes to
+//! need it or to link it while it is. A link to it stays until the end, invisible.
 
 use super::{
     command::{Command, Outcome, Refusal, Request},
@@ -25,9 +28,11 @@ use super::{
 use crate::{
     Digest, RepoName,
     coordination::{self, Effects, Position},
+    gc::GcEpoch,
 };
 
 mod dedupe;
+mod gc;
 mod manifest;
 mod repo;
 mod tag;
@@ -80,7 +85,9 @@ pub fn apply_at<K: Kv>(
 
 fn change<K: Kv>(kv: &mut K, index: u64, command: &Command) -> Result<(), Stop<K::Error>> {
     match command {
-        Command::LinkBlob { repo, digest, size } => link_blob(kv, index, repo, digest, *size),
+        Command::LinkBlob { repo, digest, size, vg } => {
+            link_blob(kv, index, repo, digest, *size, *vg)
+        }
         Command::UnlinkBlob { repo, digest } => unlink_blob(kv, repo, digest),
         Command::PutManifest(push) => manifest::put(kv, index, push),
         Command::DeleteManifest { repo, digest, protected } => {
@@ -91,6 +98,9 @@ fn change<K: Kv>(kv: &mut K, index: u64, command: &Command) -> Result<(), Stop<K
         }
         // Not a change to tags: `apply_at` has seen to it.
         Command::Coordinate(_) => Ok(()),
+        Command::Condemn { e, digests } => gc::condemn(kv, *e, digests),
+        Command::CondemnAbort { e, digests } => gc::abort(kv, *e, digests),
+        Command::CondemnFinish { e, digests } => gc::finish(kv, *e, digests),
     }
 }
 
@@ -100,7 +110,9 @@ fn link_blob<K: Kv>(
     repo: &RepoName,
     digest: &Digest,
     size: u64,
+    vg: GcEpoch,
 ) -> Result<(), Stop<K::Error>> {
+    gc::verify(kv, vg, [digest])?;
     let record = LinkRecord { size }.encode();
     put(kv, &keys::link(repo, digest), &record)?;
     put(kv, &keys::holder(digest, repo), &record)?;
