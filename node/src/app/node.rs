@@ -23,7 +23,7 @@ use crate::{
     io::{Io, net},
     metadata::MetadataSettings,
     registry::{Registry, RegistrySettings},
-    replicate::{ReplicateSettings, Replicator, Unstamped},
+    replicate::{ReplicateSettings, Replicator, Stamped},
     rpc::{blobs::BlobService, repair::RepairService},
     store::{BlobStore, Reaper, StoreSettings, SumKey},
     telemetry::{HttpMetrics, Metrics},
@@ -197,7 +197,7 @@ impl Node {
         let arenas = tiers.arenas();
         let policy = Policy { read_only: settings.read_only };
         let clock = io.clock.clone();
-        let stamps = Arc::new(Unstamped);
+        let stamps = Arc::new(Stamped::new(tiers.store().clone(), metadata.clone()));
         let blobs =
             Replicator::open(io.clone(), cluster.clone(), tiers, stamps, settings.replicate);
         let blobs = blobs.await.context("open the records of copies that are owed")?;
