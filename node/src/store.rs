@@ -52,7 +52,7 @@ pub use self::{
         BlobOverLimit, CommitError, CorruptBlob, DamagedBlob, DigestMismatch, NoSpace,
         OpenStoreError, ReadError, StoreIo, UploadCancelled, UploadError, UploadUnknown,
     },
-    inventory::{ARCS, ArcSum, InventoryEntry, InventoryProgress, SumKey, arc_of},
+    inventory::{InventoryEntry, InventoryProgress, SumKey},
     reader::BlobReader,
     reaper::Reaper,
     receive::Incoming,
@@ -293,6 +293,15 @@ impl BlobStore {
             .io
             .disk_op(move |disk| shared.read_whole_blocking(&**disk, &digest, bytes_max))
             .await
+    }
+
+    /// Moves a copy to quarantine whose content was hashed and is not the blob's.
+    pub async fn set_aside(&self, digest: &Digest) {
+        let (shared, digest) = (Arc::clone(&self.shared), *digest);
+        let set_aside = move |disk: &Arc<dyn crate::io::Disk>| {
+            shared.quarantine(&**disk, digest, quarantine::Suspicion::Content);
+        };
+        self.shared.io.disk_op(set_aside).await;
     }
 
     /// Makes every idle session survive a restart, and closes the inventory in order: for the end of
