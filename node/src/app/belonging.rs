@@ -142,7 +142,12 @@ impl Belonging {
     ///
     /// # Errors
     /// The tree on this node cannot be read.
-    pub fn become_member(self, listener: Listener, services: Routes) -> anyhow::Result<Membership> {
+    pub fn become_member(
+        self,
+        listener: Listener,
+        services: Routes,
+        reports: &SyncReports,
+    ) -> anyhow::Result<Membership> {
         let (stop, stop_session) = (CancellationToken::new(), CancellationToken::new());
         let Belonging { cluster, metadata, session, io, settings, .. } = self;
         let inbox = gossip::start(cluster.clone(), &io, stop.clone());
@@ -208,17 +213,13 @@ impl Belonging {
             metadata,
             voter_out_interval: settings.voter_out_interval,
         };
-        let reports = SyncReports::default();
         let reporting = reports.clone().run(cluster.clone(), session.clone(), stop.clone());
-        // Nobody moves copies yet.
-        let assuming = reports.assume(cluster.clone(), stop.clone());
         let (http, grpc) = (self.addresses.http.to_string(), self.addresses.grpc.to_string());
         let moving = announce(cluster.clone(), session.clone(), http, grpc, stop.clone());
         let mut tasks = vec![
             listening,
             tokio::spawn(moving),
             tokio::spawn(reporting),
-            tokio::spawn(assuming),
             tokio::spawn(keeper.run(stop.clone())),
             tokio::spawn(autopilot.run(stop.clone())),
         ];
