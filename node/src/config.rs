@@ -47,11 +47,13 @@ pub use section::{
     admin::Admin,
     cache::Cache,
     cluster::{Cluster, RingLayout, TlsPolicy},
+    gc::Gc,
     http::Http,
     log::{Log, LogFormat},
     metadata::Metadata,
     node::Node,
     registry::Registry,
+    repair::Repair,
     storage::Storage,
 };
 pub use size::ByteSize;
@@ -77,10 +79,14 @@ pub struct Config {
     pub registry: Registry,
     /// `[storage]`
     pub storage: Storage,
+    /// `[gc]`
+    pub gc: Gc,
     /// `[cache]`
     pub cache: Cache,
     /// `[metadata]`
     pub metadata: Metadata,
+    /// `[repair]`
+    pub repair: Repair,
     /// `[log]`
     pub log: Log,
 }
@@ -153,8 +159,10 @@ impl Config {
             admin: Admin::declare(reader),
             registry: Registry::declare(reader),
             storage: Storage::declare(reader),
+            gc: Gc::declare(reader),
             cache: Cache::declare(reader),
             metadata: Metadata::declare(reader),
+            repair: Repair::declare(reader),
             log: Log::declare(reader),
         }
     }

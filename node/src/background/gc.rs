@@ -11,10 +11,11 @@
 //! two at a time do no harm.
 //!
 //! - [`holder`]: what every node answers: candidates, touches, deletes;
-//! - [`round`]: one round, and settling;
-//! - [`holdings`](super::holdings) is another matter: what should be here and is not.
+//! - [`Members`]: how all of them are asked;
+//! - [`Gc`]: rounds, and settling what an earlier driver left.
 
 pub mod holder;
+mod members;
 mod round;
 mod stats;
 
@@ -31,6 +32,7 @@ use self::holder::{CandidatePage, HolderError};
 use crate::metadata::Metadata;
 
 pub use self::{
+    members::Members,
     round::{DryRun, GcError, Round},
     stats::{GcCounters, GcStats},
 };

@@ -145,6 +145,12 @@ impl Repair {
 
     /// One pass as of `view`.
     async fn pass(&self, view: &Arc<View>) -> End {
+        let me = self.parts.cluster.me();
+        if !view.ring.contains(me) || !view.is_up(me) {
+            // It owns nothing, or the others do not know yet that it is here.
+            self.begin(view, 0);
+            return End::Done;
+        }
         let ended = if view.open.is_empty() && self.has_reported(view) {
             self.compare_with_co_owners(view).await
         } else {
@@ -178,23 +184,16 @@ impl Repair {
         }
         // Sources are more than the rule needs: one that is out of reach holds nothing up.
         if sync.may_report() {
-            return self.report(sync.epoch()).await;
+            self.report(sync.epoch());
+            return End::Done;
         }
         if sync.is_complete() { End::Done } else { ended }
     }
 
-    async fn report(&self, epoch: Epoch) -> End {
-        match self.parts.reports.synced(epoch).await {
-            Ok(()) => {
-                self.parts.status.update(|progress| progress.synced_epoch = epoch.0);
-                info!(%epoch, "caught up: this node holds everything it owns");
-                End::Done
-            }
-            Err(error) => {
-                debug!(%epoch, error, "cannot report that this node has caught up");
-                End::Incomplete
-            }
-        }
+    fn report(&self, epoch: Epoch) {
+        self.parts.reports.synced(epoch);
+        self.parts.status.update(|progress| progress.synced_epoch = epoch.0);
+        info!(%epoch, "caught up: this node holds everything it owns");
     }
 
     async fn compare_with_co_owners(&self, view: &Arc<View>) -> End {

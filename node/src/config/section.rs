@@ -3,11 +3,13 @@
 pub mod admin;
 pub mod cache;
 pub mod cluster;
+pub mod gc;
 pub mod http;
 pub mod log;
 pub mod metadata;
 pub mod node;
 pub mod registry;
+pub mod repair;
 pub mod storage;
 
 use super::reader::Reader;
