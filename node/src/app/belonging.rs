@@ -224,10 +224,11 @@ impl Belonging {
             tokio::spawn(autopilot.run(stop.clone())),
         ];
         if !is_plaintext {
-            tasks.push(tokio::spawn(self.trust.run(cluster.clone(), session, stop.clone())));
+            let trust = self.trust.run(cluster.clone(), session.clone(), stop.clone());
+            tasks.push(tokio::spawn(trust));
             tasks.push(tokio::spawn(renewal.run(stop.clone())));
         }
-        Ok(Membership { cluster, stop, stop_session, registered, tasks })
+        Ok(Membership { cluster, session, stop, stop_session, registered, tasks })
     }
 }
 
@@ -235,6 +236,7 @@ impl Belonging {
 #[derive(Debug)]
 pub struct Membership {
     cluster: Cluster,
+    session: SessionSlot,
     stop: CancellationToken,
     stop_session: CancellationToken,
     registered: JoinHandle<()>,
@@ -242,6 +244,11 @@ pub struct Membership {
 }
 
 impl Membership {
+    /// The session of this node in group 0, for whoever reads or changes the tree.
+    pub fn session(&self) -> &SessionSlot {
+        &self.session
+    }
+
     /// Waits until this start of the node is up in a view, but not for ever; answers whether it is.
     pub async fn wait(&self) -> bool {
         tokio::time::timeout(MEMBER_WAIT, is_member(&self.cluster)).await.is_ok()

@@ -17,7 +17,7 @@ use crate::{
     admin::{self, AdminState, Check, CheckState, Health},
     auth::Policy,
     background::{gc::holder::Holder, own::Own},
-    cluster::{Cluster, sync::SyncReports},
+    cluster::{Cluster, SessionSlot, sync::SyncReports},
     config::{Config, NodeName, Secret},
     http::{self, Answers, Api, Limits, Patience, Serving, add_handed_on},
     io::{Io, net},
@@ -261,6 +261,11 @@ impl Node {
     /// What this node knows of its cluster.
     pub fn cluster(&self) -> &Cluster {
         &self.cluster
+    }
+
+    /// The session of this node in group 0.
+    pub fn session(&self) -> &SessionSlot {
+        self.membership.session()
     }
 
     /// Where other nodes are answered.
