@@ -9,3 +9,4 @@ mod gauges;
 mod identity;
 pub mod node;
 pub mod shutdown;
+pub mod upkeep;

@@ -53,6 +53,7 @@ pub use section::{
     metadata::Metadata,
     node::Node,
     registry::Registry,
+    repair::Repair,
     storage::Storage,
 };
 pub use size::ByteSize;
@@ -84,6 +85,8 @@ pub struct Config {
     pub cache: Cache,
     /// `[metadata]`
     pub metadata: Metadata,
+    /// `[repair]`
+    pub repair: Repair,
     /// `[log]`
     pub log: Log,
 }
@@ -159,6 +162,7 @@ impl Config {
             gc: Gc::declare(reader),
             cache: Cache::declare(reader),
             metadata: Metadata::declare(reader),
+            repair: Repair::declare(reader),
             log: Log::declare(reader),
         }
     }
