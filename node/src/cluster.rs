@@ -10,6 +10,7 @@
 //! - [`registrar`]: its session, registration and lease, the views it hears of in group 0;
 //! - [`pull`], [`gossip`]: the views it hears of elsewhere, and who seems to be in trouble;
 //! - [`keeper`]: at one node at a time, facts become views;
+//! - [`relocation`]: a member that starts at another address; [`trust`]: whose certificates count;
 //! - [`autopilot`]: at the leader of each Raft group, who belongs to it and who votes.
 
 pub mod autopilot;
@@ -22,10 +23,12 @@ pub mod join;
 pub mod keeper;
 pub mod pull;
 pub mod registrar;
+pub mod relocation;
 pub mod sync;
 #[cfg(test)]
 pub(crate) mod tests;
 pub mod token;
+pub mod trust;
 pub mod znodes;
 
 mod gate;

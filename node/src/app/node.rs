@@ -202,22 +202,21 @@ impl Node {
             Replicator::open(io.clone(), cluster.clone(), tiers, stamps, settings.replicate);
         let blobs = blobs.await.context("open the records of copies that are owed")?;
         let deliverer = tokio::spawn(deliver(blobs.clone(), stop_public.clone()));
-        let registry = Registry::new(blobs.clone(), metadata, policy, settings.registry);
+        let registry = Registry::new(blobs.clone(), metadata.clone(), policy, settings.registry);
         let api = Api::new(registry, io, metrics.http().clone());
         let api = Arc::new(api);
         let holdings = Arc::new(Own::new(blobs.clone()));
+        let holder = Holder::new(blobs.tiers().store().clone(), metadata.clone());
         let services = Routes::new(BlobService::server(blobs.clone()))
-            .add_service(RepairService::server(cluster.clone(), holdings));
-        let store = blobs.tiers().store().clone();
-        let holder = Holder::new(store, api.registry().metadata().clone());
-        let services = services.add_service(GcService::server(cluster.clone(), holder.clone()));
+            .add_service(RepairService::server(cluster.clone(), holdings))
+            .add_service(GcService::server(cluster.clone(), holder));
         let services = add_handed_on(services, api.clone());
         let reports = SyncReports::default();
         let membership = belonging.become_member(internal, services, &reports)?;
         let upkeep = Upkeep::start(
             api.io(),
             &blobs,
-            holder,
+            metadata.clone(),
             reports,
             metrics.http().clone(),
             settings.upkeep,

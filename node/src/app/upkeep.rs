@@ -21,6 +21,7 @@ use crate::{
     cluster::sync::SyncReports,
     config::Config,
     io::Io,
+    metadata::Metadata,
     replicate::Replicator,
     store::BlobStore,
     telemetry::HttpMetrics,
@@ -44,7 +45,7 @@ pub struct UpkeepSettings {
     pub scrub_interval: Duration,
     /// How long copies that others own are kept.
     pub disowned_grace: Duration,
-    /// Collecting what nobody needs.
+    /// Collecting.
     pub gc: GcSettings,
 }
 
@@ -74,7 +75,7 @@ pub struct Upkeep {
     pub status: Arc<RepairStatus>,
     /// The one that can be asked to look now.
     pub repair: Repair,
-    /// The one that can be asked what it would collect.
+    /// The one that collects.
     pub gc: Gc,
     tasks: Vec<JoinHandle<()>>,
 }
@@ -84,7 +85,7 @@ impl Upkeep {
     pub fn start(
         io: &Io,
         replicator: &Replicator,
-        holder: Holder,
+        metadata: Metadata,
         reports: SyncReports,
         metrics: Arc<HttpMetrics>,
         settings: UpkeepSettings,
@@ -110,9 +111,10 @@ impl Upkeep {
         let repair = Repair::new(parts.clone(), settings.repair);
         let scrub = Scrub::new(parts.clone(), io.clone(), settings.scrub_interval);
         let disowned = Disowned::new(parts, settings.disowned_grace);
-        let members = Members::new(replicator.cluster().clone(), holder.clone());
-        let gc = Gc::new(holder.metadata().clone(), Arc::new(members), settings.gc);
         let store = replicator.tiers().store().clone();
+        let holder = Holder::new(store.clone(), metadata.clone());
+        let members = Members::new(replicator.cluster().clone(), holder);
+        let gc = Gc::new(metadata, Arc::new(members), settings.gc);
         let tasks = vec![
             tokio::spawn(catch_up(store, stop.clone())),
             tokio::spawn(repair.clone().run(stop.clone())),

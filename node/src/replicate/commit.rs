@@ -161,12 +161,7 @@ impl Replicator {
 
     /// Begins to send a blob to its owners while its bytes still come in. `None` when there is nobody
     /// to send to.
-    pub fn begin_early(
-        &self,
-        digest: &Digest,
-        size: Option<u64>,
-        stamp: GcEpoch,
-    ) -> Option<Early> {
+    pub fn begin_early(&self, digest: &Digest, size: Option<u64>, stamp: GcEpoch) -> Option<Early> {
         if self.is_alone() || self.settings().consistency == Consistency::Eventual {
             return None;
         }

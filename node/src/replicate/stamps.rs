@@ -141,9 +141,7 @@ fn newest_of(groups: &[Snapshot]) -> Result<GcEpoch, ReadError> {
     groups.iter().try_fold(GcEpoch(0), |newest, group| match query::gc_epoch(group) {
         Ok(epoch) => Ok(newest.max(epoch)),
         Err(query::QueryError::Kv(error)) => Err(error),
-        Err(query::QueryError::Corrupt(record)) => {
-            Err(StoreError::Row(record.to_string()).into())
-        },
+        Err(query::QueryError::Corrupt(record)) => Err(StoreError::Row(record.to_string()).into()),
     })
 }
 
