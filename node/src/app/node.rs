@@ -222,6 +222,7 @@ impl Node {
             settings.upkeep,
             &stop_public,
         );
+        gauges::add_gc(&metrics, upkeep.gc.clone());
         let serving = Serving {
             name: "public",
             answers: Answers::Api(api.clone()),
