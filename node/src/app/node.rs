@@ -16,7 +16,7 @@ use super::{
 use crate::{
     admin::{self, AdminState, Check, CheckState, Health},
     auth::Policy,
-    background::own::Own,
+    background::{gc::holder::Holder, own::Own},
     cluster::{Cluster, SessionSlot, sync::SyncReports},
     config::{Config, NodeName, Secret},
     http::{self, Answers, Api, Limits, Patience, Serving, add_handed_on},
@@ -24,7 +24,7 @@ use crate::{
     metadata::MetadataSettings,
     registry::{Registry, RegistrySettings},
     replicate::{ReplicateSettings, Replicator, Stamped},
-    rpc::{blobs::BlobService, repair::RepairService},
+    rpc::{blobs::BlobService, gc::GcService, repair::RepairService},
     store::{BlobStore, Reaper, StoreSettings, SumKey},
     telemetry::{HttpMetrics, Metrics},
     tiers::{TierSettings, Tiers, arena::Arenas},
@@ -202,18 +202,21 @@ impl Node {
             Replicator::open(io.clone(), cluster.clone(), tiers, stamps, settings.replicate);
         let blobs = blobs.await.context("open the records of copies that are owed")?;
         let deliverer = tokio::spawn(deliver(blobs.clone(), stop_public.clone()));
-        let registry = Registry::new(blobs.clone(), metadata, policy, settings.registry);
+        let registry = Registry::new(blobs.clone(), metadata.clone(), policy, settings.registry);
         let api = Api::new(registry, io, metrics.http().clone());
         let api = Arc::new(api);
         let holdings = Arc::new(Own::new(blobs.clone()));
+        let holder = Holder::new(blobs.tiers().store().clone(), metadata.clone());
         let services = Routes::new(BlobService::server(blobs.clone()))
-            .add_service(RepairService::server(cluster.clone(), holdings));
+            .add_service(RepairService::server(cluster.clone(), holdings))
+            .add_service(GcService::server(cluster.clone(), holder));
         let services = add_handed_on(services, api.clone());
         let reports = SyncReports::default();
         let membership = belonging.become_member(internal, services, &reports)?;
         let upkeep = Upkeep::start(
             api.io(),
             &blobs,
+            metadata.clone(),
             reports,
             metrics.http().clone(),
             settings.upkeep,
