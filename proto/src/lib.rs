@@ -28,3 +28,12 @@ pub mod repair {
         tonic::include_proto!("atoll.repair.v1");
     }
 }
+
+/// What nodes ask of each other for an operator.
+pub mod operator {
+    /// Version 1.
+    #[allow(missing_docs, clippy::all, reason = "generated")]
+    pub mod v1 {
+        tonic::include_proto!("atoll.operator.v1");
+    }
+}

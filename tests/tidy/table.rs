@@ -88,6 +88,7 @@ pub const LAYERS: &[(&str, &[&str])] = &[
             "replicate",
             "store",
             "telemetry",
+            "wire",
         ],
     ),
     (
