@@ -25,7 +25,12 @@ use self::gate::Gate;
 pub use self::gate::Publishing;
 use crate::{
     io::Clock,
-    wire::{Channel, channel::BadAddress, envelope::Envelope, envelope::stale_view},
+    wire::{
+        Channel, Security,
+        channel::BadAddress,
+        envelope::{Envelope, stale_view},
+        peer::check_sender,
+    },
 };
 
 /// How long a suspicion lasts when nothing renews it. Suspicion only reorders: it is a local hint.
@@ -47,13 +52,28 @@ struct Inner {
     /// acknowledgements, 404s. `u64::MAX` for a node that is alone.
     lease_until: AtomicU64,
     suspected: Mutex<BTreeMap<NodeId, Duration>>,
-    channels: Mutex<BTreeMap<String, Channel>>,
+    security: Security,
+    /// The node that must answer there, if a certain one must; its address.
+    channels: Mutex<BTreeMap<(Option<NodeId>, String), Channel>>,
     gate: Arc<Gate>,
 }
 
 impl Cluster {
     /// A member that holds `view`, with a lease that has run out: who renews it says so.
+    ///
+    /// Its channels are plaintext; see [`Self::secured`].
     pub fn new(me: NodeId, incarnation: u64, clock: Arc<dyn Clock>, view: View) -> Cluster {
+        Cluster::secured(me, incarnation, clock, view, Security::plaintext())
+    }
+
+    /// As [`Self::new`], with channels that are protected by `security`.
+    pub fn secured(
+        me: NodeId,
+        incarnation: u64,
+        clock: Arc<dyn Clock>,
+        view: View,
+        security: Security,
+    ) -> Cluster {
         let view = watch::Sender::new(Arc::new(view));
         Cluster {
             inner: Arc::new(Inner {
@@ -63,6 +83,7 @@ impl Cluster {
                 view,
                 lease_until: AtomicU64::new(0),
                 suspected: Mutex::default(),
+                security,
                 channels: Mutex::default(),
                 gate: Arc::default(),
             }),
@@ -168,7 +189,8 @@ impl Cluster {
     /// As [`Self::admit`], whatever the sender's epoch.
     ///
     /// # Errors
-    /// `INVALID_ARGUMENT` without an envelope, `FAILED_PRECONDITION` for another cluster.
+    /// `INVALID_ARGUMENT` without an envelope, `FAILED_PRECONDITION` for another cluster,
+    /// `PERMISSION_DENIED` when the sender's certificate is another node's.
     pub fn admit_any_epoch(&self, envelope: Option<&Envelope>) -> Result<Arc<View>, Status> {
         let envelope = envelope.ok_or_else(|| Status::invalid_argument("no envelope"))?;
         let view = self.view();
@@ -178,6 +200,9 @@ impl Cluster {
                 "this is cluster `{ours}`, the message is of cluster `{theirs}`"
             )));
         }
+        let sender = u16::try_from(envelope.sender);
+        let sender = sender.map_err(|_| Status::invalid_argument("no such sender"))?;
+        check_sender(NodeId(sender))?;
         Ok(view)
     }
 
@@ -210,21 +235,40 @@ impl Cluster {
         let member = view.members.get(&node);
         let member =
             member.ok_or_else(|| Status::unavailable(format!("node {node} is no member")))?;
-        self.channel_to(&member.grpc).map_err(|error| Status::unavailable(error.to_string()))
+        let channel = self.channel_expecting(Some(node), &member.grpc);
+        channel.map_err(|error| Status::unavailable(error.to_string()))
     }
 
-    /// The way to an address.
+    /// The way to whichever member is at an address.
     ///
     /// # Errors
     /// It is not `ip:port`.
     pub fn channel_to(&self, address: &str) -> Result<Channel, BadAddress> {
+        self.channel_expecting(None, address)
+    }
+
+    fn channel_expecting(
+        &self,
+        node: Option<NodeId>,
+        address: &str,
+    ) -> Result<Channel, BadAddress> {
         let mut channels = self.inner.channels.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(channel) = channels.get(address) {
+        let key = (node, address.to_owned());
+        if let Some(channel) = channels.get(&key) {
             return Ok(channel.clone());
         }
-        let channel = Channel::new(address)?;
-        channels.insert(address.to_owned(), channel.clone());
+        let security = &self.inner.security;
+        let channel = match node {
+            Some(node) => Channel::to_node(node, address, security)?,
+            None => Channel::new(address, security)?,
+        };
+        channels.insert(key, channel.clone());
         Ok(channel)
+    }
+
+    /// How this node's connections are protected.
+    pub fn security(&self) -> &Security {
+        &self.inner.security
     }
 
     /// Notes that a peer did not answer as it should: for [`SUSPICION_TTL`] others are asked first.

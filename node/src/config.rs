@@ -15,31 +15,36 @@
 pub mod address;
 pub mod duration;
 pub mod error;
+pub mod host_port;
 pub mod log_filter;
 pub mod node_name;
 pub mod place;
 pub mod reader;
 pub mod render;
 pub mod schema;
+pub mod secret;
 pub mod section;
 pub mod size;
 pub mod source;
 pub mod tag_pattern;
 pub mod value;
+pub mod zone;
 
 mod conflicts;
 
 use std::{ffi::OsString, path::Path};
 
 pub use error::{ConfigError, ConfigErrors};
+pub use host_port::HostPort;
 pub use log_filter::LogFilter;
 pub use node_name::NodeName;
 pub use place::Place;
 pub use reader::Entry;
+pub use secret::Secret;
 pub use section::{
     admin::Admin,
     cache::Cache,
-    cluster::Cluster,
+    cluster::{Cluster, RingLayout, TlsPolicy},
     http::Http,
     log::{Log, LogFormat},
     metadata::Metadata,
@@ -49,6 +54,7 @@ pub use section::{
 };
 pub use size::ByteSize;
 pub use tag_pattern::TagPattern;
+pub use zone::Zone;
 
 use reader::Reader;
 use section::Section;

@@ -2,16 +2,23 @@
 //!
 //! - [`channel`]: the caller's connection, reconnecting by itself;
 //! - [`server`]: the listener;
-//! - [`envelope`]: what every message begins with.
+//! - [`envelope`]: what every message begins with;
+//! - [`security`]: plaintext, or mutual TLS ([`tls`]) under the cluster's CA;
+//! - [`peer`]: who sends the call that is being answered.
 //!
 //! tonic brings the codec and the generated services; its own transport is not used, because it
 //! names TCP and could not be simulated.
 
 pub mod channel;
 pub mod envelope;
+pub mod peer;
+mod replay;
+pub mod security;
 pub mod server;
+pub mod tls;
 
 pub use channel::Channel;
+pub use security::Security;
 
 /// Pause between signs of life on an idle connection, and how long one may stay unanswered. A node
 /// whose power was cut says nothing at all: this is how its connections end.

@@ -16,7 +16,7 @@ use atoll_node::{
     io::net,
     metadata::{Metadata, MetadataSettings, NodeId},
     rpc::raft::{RaftPeers, RaftService},
-    wire::server::serve,
+    wire::{Security, server::serve},
 };
 use metadata_common::*;
 use tokio_util::sync::CancellationToken;
@@ -51,13 +51,13 @@ impl Voter {
     }
 
     async fn start(&mut self) {
-        let peers = Arc::new(RaftPeers::new(CLUSTER, self.id));
+        let peers = Arc::new(RaftPeers::new(CLUSTER, self.id, Security::plaintext()));
         let io = real_io(self.folder.path());
         let metadata = Metadata::open_among(io, self.settings(), peers).await.unwrap();
         let listener = net::listen(self.address, net::BACKLOG).await.unwrap();
         let routes = tonic::service::Routes::new(RaftService::server(metadata.clone()));
         let stop = CancellationToken::new();
-        tokio::spawn(serve(listener, routes, stop.clone()));
+        tokio::spawn(serve(listener, routes, Security::plaintext(), stop.clone()));
         self.life = Some((metadata, stop));
     }
 
@@ -219,7 +219,7 @@ async fn a_voter_that_missed_the_log_is_sent_the_state() {
 async fn another_cluster_is_refused() {
     use atoll_node::metadata::peers::{Call, Peer, Peers};
     let voters = three_voters().await;
-    let stranger = RaftPeers::new("elsewhere", 9);
+    let stranger = RaftPeers::new("elsewhere", 9, Security::plaintext());
     let peer = Peer { id: 1, address: voters[0].address.to_string() };
     let asked = stranger.call(peer, 0, Call::Vote, Default::default(), Duration::from_secs(10));
     let error = asked.await.unwrap_err();

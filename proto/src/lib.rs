@@ -2,21 +2,30 @@
 //!
 //! One module per `.proto` file, generated at build time; the comments there are the documentation.
 
+/// Who is in the cluster: joining it, its view, gossip about both.
+pub mod cluster {
+    /// Version 1.
+    #[allow(missing_docs, clippy::all, reason = "generated")]
+    pub mod v1 {
+        tonic::include_proto!("atoll.cluster.v1");
+    }
+}
+
+/// What nodes ask of each other for an operator.
+pub mod operator {
+    /// Version 1.
+    #[allow(missing_docs, clippy::all, reason = "generated")]
+    pub mod v1 {
+        tonic::include_proto!("atoll.operator.v1");
+    }
+}
+
 /// Consensus among the voters of a metadata group.
 pub mod raft {
     /// Version 1.
     #[allow(missing_docs, clippy::all, reason = "generated")]
     pub mod v1 {
         tonic::include_proto!("atoll.raft.v1");
-    }
-}
-
-/// What every message between nodes begins with.
-pub mod wire {
-    /// Version 1.
-    #[allow(missing_docs, clippy::all, reason = "generated")]
-    pub mod v1 {
-        tonic::include_proto!("atoll.wire.v1");
     }
 }
 
@@ -29,11 +38,11 @@ pub mod repair {
     }
 }
 
-/// What nodes ask of each other for an operator.
-pub mod operator {
+/// What every message between nodes begins with.
+pub mod wire {
     /// Version 1.
     #[allow(missing_docs, clippy::all, reason = "generated")]
     pub mod v1 {
-        tonic::include_proto!("atoll.operator.v1");
+        tonic::include_proto!("atoll.wire.v1");
     }
 }

@@ -22,7 +22,7 @@ use atoll_core::admin::{Change, PlanRequest};
 use axum::{
     Json, Router,
     body::Bytes,
-    extract::{FromRequestParts, Path, Query, State},
+    extract::{FromRequestParts, Path, Query},
     http::{Method, Uri, header, request::Parts},
     response::{IntoResponse, Response},
     routing::{get, post},

@@ -139,7 +139,12 @@ impl Operator {
     ///
     /// # Errors
     /// An objection, or the coordination service does not answer.
-    pub async fn replace(&self, old: &str, new: &str, how: How) -> Result<ChangeAnswer, AdminError> {
+    pub async fn replace(
+        &self,
+        old: &str,
+        new: &str,
+        how: How,
+    ) -> Result<ChangeAnswer, AdminError> {
         use atoll_core::admin::Change;
         let (view, page) = self.fresh().await?;
         let (old, new) = (changes::member(&view, &page, old)?, changes::member(&view, &page, new)?);
@@ -261,13 +266,12 @@ impl Operator {
 
     /// Makes every node compare its copies now.
     pub async fn repair(&self) -> Reached {
-        let me = self.cluster.me();
-        let mut reached = Reached::default();
-        for (node, answer) in self.ask_all(&self.cluster.view(), Operator::repair_at).await {
-            let began = node == me || answer.is_ok();
-            if began { &mut reached.started } else { &mut reached.silent }.push(node);
-        }
         self.pieces.repair();
+        let mut reached = Reached { started: vec![self.cluster.me()], ..Reached::default() };
+        for (node, answer) in self.ask_all(&self.cluster.view(), Operator::repair_at).await {
+            if answer.is_ok() { &mut reached.started } else { &mut reached.silent }.push(node);
+        }
+        reached.started.sort();
         reached
     }
 
@@ -285,7 +289,8 @@ impl Operator {
         let mut client = self.client(node).map_err(AdminError::Failed)?;
         let request = CollectRequest { envelope: Some(self.cluster.envelope()), dry_run };
         let answer = tokio::time::timeout(COLLECT_TIMEOUT, client.collect(request)).await;
-        let failed = |why: &dyn std::fmt::Display| AdminError::Failed(format!("node {node}: {why}"));
+        let failed =
+            |why: &dyn std::fmt::Display| AdminError::Failed(format!("node {node}: {why}"));
         let answer = answer.map_err(|_| failed(&"the round goes on; look at the status"))?;
         let round = answer.map_err(|status| failed(&status.message()))?.into_inner().round;
         serde_json::from_slice(&round).map_err(|error| failed(&error))

@@ -1,3 +1,8 @@
+//! The listener, asked over its router.
+
+mod api;
+mod fake;
+
 use axum::body::Body;
 use http_body_util::BodyExt;
 use tower::ServiceExt;

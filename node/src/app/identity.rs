@@ -8,11 +8,10 @@ use std::{io, path::Path};
 
 use crate::{
     config::NodeName,
-    io::{Disk, Entropy},
+    io::{Disk, Entropy, disk::replace_durable},
 };
 
 const FILE: &str = "node-id";
-const TEMPORARY: &str = "node-id.new";
 
 /// Longer than any name: what is read of the file at most.
 const FILE_BYTES_MAX: usize = 128;
@@ -63,15 +62,7 @@ fn read(disk: &dyn Disk) -> io::Result<Option<NodeName>> {
 }
 
 fn write(disk: &dyn Disk, name: &NodeName) -> io::Result<()> {
-    match disk.unlink(Path::new(TEMPORARY)) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let file = disk.create_new(Path::new(TEMPORARY))?;
-    file.write_at(format!("{name}\n").as_bytes(), 0)?;
-    file.sync()?;
-    disk.rename(Path::new(TEMPORARY), Path::new(FILE))?;
-    disk.sync_dir(Path::new(""))
+    replace_durable(disk, Path::new(FILE), format!("{name}\n").as_bytes())
 }
 
 #[cfg(test)]

@@ -27,8 +27,10 @@ pub struct NodeSettings {
     pub id: Option<NodeName>,
     /// Where the public API is served.
     pub http: SocketAddr,
-    /// Where probes and metrics are served.
+    /// Where probes and metrics are served, and the admin API.
     pub admin: SocketAddr,
+    /// May other machines change the cluster through the admin API?
+    pub admin_allow_remote: bool,
     /// Threads for connections of the public API.
     pub connection_threads: usize,
     /// Bounds of both listeners.
@@ -52,6 +54,7 @@ impl From<&Config> for NodeSettings {
             id: config.node.id.clone(),
             http: http.listen,
             admin: config.admin.listen,
+            admin_allow_remote: config.admin.allow_remote,
             connection_threads: match http.threads {
                 0 => std::thread::available_parallelism().map_or(1, usize::from),
                 threads => threads,
@@ -133,7 +136,12 @@ impl Node {
         // Probes are answered from the first moment: opening a large store takes its time.
         let operators = net::listen(settings.admin, net::BACKLOG).await?;
         let admin = operators.local_addr()?;
-        let state = AdminState { health: health.clone(), metrics: metrics.clone() };
+        let state = AdminState {
+            health: health.clone(),
+            metrics: metrics.clone(),
+            operator: Arc::default(),
+            allow_remote: settings.admin_allow_remote,
+        };
         let operators = tokio::spawn(http::serve(
             Serving {
                 name: "admin",

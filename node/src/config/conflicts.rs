@@ -17,7 +17,8 @@ pub fn check(config: &Config, entries: &[Entry], errors: &mut Vec<ConfigError>) 
     };
     let listeners = [
         ("http", config.http.listen, config.http.insecure),
-        ("cluster", config.cluster.listen, config.cluster.insecure),
+        // The nodes encrypt what leaves the machine, unless they are told not to.
+        ("cluster", config.cluster.listen, true),
         ("admin", config.admin.listen, config.admin.insecure),
     ];
     for (section, listen, insecure) in listeners {
@@ -33,7 +34,37 @@ pub fn check(config: &Config, entries: &[Entry], errors: &mut Vec<ConfigError>) 
             }
         }
     }
+    check_cluster(config, &mut refuse);
     check_sizes(config, refuse);
+}
+
+fn check_cluster(config: &Config, mut refuse: impl FnMut(&str, String)) {
+    let cluster = &config.cluster;
+    if cluster.token.is_some() && cluster.token_file.is_some() {
+        refuse("cluster.token_file", "cluster.token is set as well; one of them".to_owned());
+    }
+    if !cluster.points.is_power_of_two() {
+        refuse("cluster.points", format!("{} is not a power of two", cluster.points));
+    }
+    if cluster.heartbeat * 2 > cluster.session_timeout {
+        let message = "a session must outlast two heartbeats at least".to_owned();
+        refuse("cluster.heartbeat", message);
+    }
+    for (key, advertise) in [
+        ("cluster.advertise", cluster.advertise),
+        ("http.advertise", config.http.advertise),
+    ] {
+        if let Some(address) = advertise
+            && (address.ip().is_unspecified() || address.port() == 0)
+        {
+            refuse(key, format!("{address} is no address that others can connect to"));
+        }
+    }
+    if !cluster.join.is_empty() && cluster.listen.ip().is_unspecified() && cluster.advertise.is_none()
+    {
+        let message = "needed with a listen address that stands for every address".to_owned();
+        refuse("cluster.advertise", message);
+    }
 }
 
 fn check_sizes(config: &Config, mut refuse: impl FnMut(&str, String)) {

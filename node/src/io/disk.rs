@@ -166,3 +166,20 @@ pub fn create_dir_all_durable(disk: &dyn Disk, path: &Path) -> io::Result<()> {
     }
     Ok(())
 }
+
+/// Replaces a small file in one step: whoever reads it, also after a power cut, sees the old content
+/// or the new one. Durable when it returns.
+pub fn replace_durable(disk: &dyn Disk, path: &Path, content: &[u8]) -> io::Result<()> {
+    let mut fresh = path.as_os_str().to_owned();
+    fresh.push(".new");
+    let fresh = PathBuf::from(fresh);
+    match disk.unlink(&fresh) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let file = disk.create_new(&fresh)?;
+    file.write_at(content, 0)?;
+    file.sync()?;
+    disk.rename(&fresh, path)?;
+    disk.sync_dir(path.parent().unwrap_or(Path::new("")))
+}

@@ -23,7 +23,10 @@ use crate::metadata::{
     Frame, NodeId,
     peers::{Call, Peer, PeerUnreachable, Peers},
 };
-use crate::wire::channel::{BadAddress, Channel};
+use crate::wire::{
+    Security,
+    channel::{BadAddress, Channel},
+};
 
 /// Format of the opaque payloads; see `metadata`'s codec, which has its own byte for it.
 pub const PAYLOAD_VERSION: u32 = 1;
@@ -45,15 +48,16 @@ pub struct RaftPeers {
 struct Inner {
     cluster_id: String,
     node: NodeId,
+    security: Security,
     /// One for each address ever met: as many as the cluster had voters.
     channels: Mutex<BTreeMap<String, Channel>>,
 }
 
 impl RaftPeers {
     /// For node `node` of cluster `cluster_id`.
-    pub fn new(cluster_id: impl Into<String>, node: NodeId) -> Self {
+    pub fn new(cluster_id: impl Into<String>, node: NodeId, security: Security) -> Self {
         let (cluster_id, channels) = (cluster_id.into(), Mutex::default());
-        Self { inner: Arc::new(Inner { cluster_id, node, channels }) }
+        Self { inner: Arc::new(Inner { cluster_id, node, security, channels }) }
     }
 
     fn client(&self, address: &str) -> Result<RaftClient<Channel>, BadAddress> {
@@ -61,7 +65,7 @@ impl RaftPeers {
         let channel = match channels.get(address) {
             Some(channel) => channel.clone(),
             None => {
-                let channel = Channel::new(address)?;
+                let channel = Channel::new(address, &self.inner.security)?;
                 channels.insert(address.to_owned(), channel.clone());
                 channel
             }

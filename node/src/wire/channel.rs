@@ -14,13 +14,19 @@ use std::{
     time::Duration,
 };
 
+use atoll_core::view::NodeId;
 use http::uri::{Authority, Scheme};
 use hyper::client::conn::http2::{Builder, SendRequest};
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tonic::{Status, body::Body};
-use tracing::debug;
+use tracing::{debug, warn};
 
-use super::{KEEP_ALIVE_INTERVAL, KEEP_ALIVE_TIMEOUT};
+use super::{
+    KEEP_ALIVE_INTERVAL, KEEP_ALIVE_TIMEOUT, Security,
+    security::Caller,
+    tls::{connect, reason::with_causes},
+};
 use crate::io::{
     net,
     rt::{Executor, Timer},
@@ -39,7 +45,12 @@ pub struct Channel {
 struct Inner {
     address: SocketAddr,
     authority: Authority,
+    /// Who must answer there; `None` for any member.
+    expected: Option<NodeId>,
+    security: Security,
     connection: Mutex<Option<SendRequest<Body>>>,
+    /// Why TLS failed last, so that a peer that is tried for ever is logged once.
+    refused: Mutex<Option<String>>,
 }
 
 /// An address that is not `ip:port`.
@@ -48,13 +59,34 @@ struct Inner {
 pub struct BadAddress(pub String);
 
 impl Channel {
-    /// A channel to `address` (`ip:port`); it does not connect yet.
-    pub fn new(address: &str) -> Result<Self, BadAddress> {
+    /// A channel to whichever member is at `address` (`ip:port`); it does not connect yet.
+    ///
+    /// # Errors
+    /// It is no such address.
+    pub fn new(address: &str, security: &Security) -> Result<Self, BadAddress> {
+        Self::expecting(None, address, security)
+    }
+
+    /// A channel to node `node` at `address`: under TLS, nobody else is spoken to there.
+    ///
+    /// # Errors
+    /// It is no such address.
+    pub fn to_node(node: NodeId, address: &str, security: &Security) -> Result<Self, BadAddress> {
+        Self::expecting(Some(node), address, security)
+    }
+
+    fn expecting(
+        expected: Option<NodeId>,
+        address: &str,
+        security: &Security,
+    ) -> Result<Self, BadAddress> {
         let bad = || BadAddress(address.to_owned());
         let address = address.parse::<SocketAddr>().map_err(|_| bad())?;
         let authority = address.to_string().parse().map_err(|_| bad())?;
-        let connection = Mutex::new(None);
-        Ok(Self { inner: Arc::new(Inner { address, authority, connection }) })
+        let (connection, refused) = (Mutex::new(None), Mutex::new(None));
+        let security = security.clone();
+        let inner = Inner { address, authority, expected, security, connection, refused };
+        Ok(Self { inner: Arc::new(inner) })
     }
 }
 
@@ -73,30 +105,67 @@ impl Inner {
     }
 
     async fn connect(&self) -> Result<SendRequest<Body>, Status> {
-        let address = self.address;
-        let unavailable = |error: &dyn std::fmt::Display| {
-            Status::unavailable(format!("connect to {address}: {error}"))
-        };
-        let stream = net::connect(address, CONNECT_TIMEOUT).await;
-        let stream = TokioIo::new(stream.map_err(|error| unavailable(&error))?);
+        let caller = self.security.caller();
+        if let Caller::NotReady = caller {
+            return Err(self.unavailable("this node has no certificate yet"));
+        }
+        let stream = net::connect(self.address, CONNECT_TIMEOUT).await;
+        let stream = stream.map_err(|error| self.unavailable(error))?;
+        let Caller::Tls(config) = caller else { return self.begin(stream).await };
+        match connect::handshake(config, stream, self.address, self.expected).await {
+            Ok(stream) => {
+                self.note_refusal(None);
+                self.begin(stream).await
+            }
+            Err(reason) => {
+                self.note_refusal(Some(&reason));
+                Err(self.unavailable(reason))
+            }
+        }
+    }
+
+    /// Begins HTTP/2 on a stream.
+    async fn begin<S>(&self, stream: S) -> Result<SendRequest<Body>, Status>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let handshake = Builder::new(Executor)
             .timer(Timer)
             .keep_alive_interval(Some(KEEP_ALIVE_INTERVAL))
             .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
             .keep_alive_while_idle(true)
-            .handshake(stream);
-        let (sender, connection) = handshake.await.map_err(|error| unavailable(&error))?;
+            .handshake(TokioIo::new(stream));
+        let connected = handshake.await.map_err(|error| self.unavailable(with_causes(&error)));
+        let (sender, connection) = connected?;
+        let address = self.address;
         tokio::spawn(async move {
             if let Err(error) = connection.await {
-                debug!(%address, %error, "connection to a node ended");
+                debug!(%address, error = with_causes(&error), "connection to a node ended");
             }
         });
         Ok(sender)
     }
 
+    fn note_refusal(&self, reason: Option<&str>) {
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        if refused.as_deref() == reason {
+            return;
+        }
+        *refused = reason.map(str::to_owned);
+        drop(refused);
+        if let Some(reason) = reason {
+            warn!(address = %self.address, reason, "no secure connection to a node");
+        }
+    }
+
+    fn unavailable(&self, error: impl std::fmt::Display) -> Status {
+        Status::unavailable(format!("connect to {}: {error}", self.address))
+    }
+
     fn address_to(&self, request: &mut http::Request<Body>) -> Result<(), Status> {
         let mut parts = std::mem::take(request.uri_mut()).into_parts();
-        parts.scheme = Some(Scheme::HTTP);
+        parts.scheme =
+            Some(if self.security.is_plaintext() { Scheme::HTTP } else { Scheme::HTTPS });
         parts.authority = Some(self.authority.clone());
         *request.uri_mut() =
             http::Uri::from_parts(parts).map_err(|error| Status::internal(error.to_string()))?;
@@ -120,7 +189,10 @@ impl tower_service::Service<http::Request<Body>> for Channel {
             let mut connection = inner.connection().await?;
             match connection.send_request(request).await {
                 Ok(response) => Ok(response.map(Body::new)),
-                Err(error) => Err(Status::unavailable(format!("{}: {error}", inner.address))),
+                Err(error) => {
+                    let error = with_causes(&error);
+                    Err(Status::unavailable(format!("{}: {error}", inner.address)))
+                }
             }
         })
     }

@@ -1,12 +1,30 @@
 //! The cluster listener: HTTP/2, one task for each connection.
+//!
+//! - [`door`]: who is let in: plaintext or TLS, and who then stands there;
+//! - [`guard`]: what the one who was let in may call.
+
+mod door;
+mod guard;
+mod refusals;
+
+use std::{net::SocketAddr, sync::Arc};
 
 use hyper::server::conn::http2;
-use hyper_util::{rt::TokioIo, service::TowerToHyperService};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tracing::{debug, warn};
 
-use super::{KEEP_ALIVE_INTERVAL, KEEP_ALIVE_TIMEOUT};
+use self::{
+    door::{Door, Entered, STRANGER_TIME_MAX},
+    guard::Guard,
+};
+pub use guard::OPEN_TO_STRANGERS;
+
+use super::{
+    KEEP_ALIVE_INTERVAL, KEEP_ALIVE_TIMEOUT, Security, peer::Peer, tls::reason::with_causes,
+};
 use crate::io::{
     net::{self, Listener},
     rt::{Executor, Timer},
@@ -17,17 +35,23 @@ const ACCEPT_PAUSE: std::time::Duration = std::time::Duration::from_millis(50);
 
 /// Serves `routes` on `listener` until `stop`; connections end with it, calls in flight included:
 /// every call among nodes is retried by its caller.
-pub async fn serve(listener: Listener, routes: Routes, stop: CancellationToken) {
-    let service = TowerToHyperService::new(routes.into_axum_router());
+pub async fn serve(
+    listener: Listener,
+    routes: Routes,
+    security: Security,
+    stop: CancellationToken,
+) {
+    let router = routes.into_axum_router();
+    let house = Arc::new(House { router, door: Door::new(security.clone()), security, stop });
     loop {
         let accepted = tokio::select! {
             biased;
-            () = stop.cancelled() => return,
+            () = house.stop.cancelled() => return,
             accepted = listener.accept() => accepted,
         };
         match accepted {
             Ok((stream, peer)) => {
-                tokio::spawn(connection(stream, peer, service.clone(), stop.clone()));
+                tokio::spawn(House::visit(house.clone(), stream, peer));
             }
             Err(error) => {
                 warn!(%error, "cannot accept a connection of another node");
@@ -37,22 +61,51 @@ pub async fn serve(listener: Listener, routes: Routes, stop: CancellationToken) 
     }
 }
 
-async fn connection(
-    stream: net::Stream,
-    peer: std::net::SocketAddr,
-    service: TowerToHyperService<axum::Router>,
+struct House {
+    router: axum::Router,
+    door: Door,
+    security: Security,
     stop: CancellationToken,
-) {
-    let connection = http2::Builder::new(Executor)
-        .timer(Timer)
-        .keep_alive_interval(KEEP_ALIVE_INTERVAL)
-        .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
-        .serve_connection(TokioIo::new(stream), service);
-    tokio::select! {
-        biased;
-        () = stop.cancelled() => {}
-        ended = connection => if let Err(error) = ended {
-            debug!(%peer, %error, "connection of another node ended");
-        },
+}
+
+impl House {
+    async fn visit(house: Arc<House>, stream: net::Stream, address: SocketAddr) {
+        let whole = async {
+            match house.door.enter(stream, address).await {
+                None => {}
+                Some(Entered::Plaintext(stream)) => {
+                    house.converse(stream, address, Peer::Unproven).await;
+                }
+                Some(Entered::Member(stream, name)) => {
+                    house.converse(stream, address, Peer::Member(name)).await;
+                }
+                Some(Entered::Stranger(stream, _place)) => {
+                    let visit = house.converse(stream, address, Peer::Stranger);
+                    if tokio::time::timeout(STRANGER_TIME_MAX, visit).await.is_err() {
+                        debug!(%address, "a caller without a certificate stayed too long");
+                    }
+                }
+            }
+        };
+        tokio::select! {
+            biased;
+            () = house.stop.cancelled() => {}
+            () = whole => {}
+        }
+    }
+
+    async fn converse<S>(&self, stream: S, address: SocketAddr, peer: Peer)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let guard = Guard::new(self.router.clone(), peer, self.security.clone());
+        let connection = http2::Builder::new(Executor)
+            .timer(Timer)
+            .keep_alive_interval(KEEP_ALIVE_INTERVAL)
+            .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
+            .serve_connection(TokioIo::new(stream), guard);
+        if let Err(error) = connection.await {
+            debug!(peer = %address, error = with_causes(&error), "connection of another node ended");
+        }
     }
 }

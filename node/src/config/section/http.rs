@@ -13,6 +13,10 @@ section! {
     /// Address of the registry API (HTTP/1.1 and HTTP/2). Port 0 lets the system choose.
     listen: SocketAddr = "127.0.0.1:5000";
 
+    /// Where clients reach this node, when that is not `listen`. Other members list it, and clients
+    /// that know the ring go there.
+    advertise: Option<SocketAddr> = "";
+
     /// Serve plain text on an address that other machines reach. Without it only loopback
     /// addresses are allowed: credentials and images would cross the network readable.
     insecure: bool = "false";
