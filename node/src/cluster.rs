@@ -6,7 +6,10 @@
 //! request needs to know about the cluster must come from one view, not from three that were read
 //! at three moments.
 
+pub mod ca;
+pub mod certificate;
 mod gate;
+pub mod token;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -52,10 +55,10 @@ struct Inner {
     /// acknowledgements, 404s. `u64::MAX` for a node that is alone.
     lease_until: AtomicU64,
     suspected: Mutex<BTreeMap<NodeId, Duration>>,
+    gate: Arc<Gate>,
     security: Security,
     /// The node that must answer there, if a certain one must; its address.
     channels: Mutex<BTreeMap<(Option<NodeId>, String), Channel>>,
-    gate: Arc<Gate>,
 }
 
 impl Cluster {
@@ -169,18 +172,18 @@ impl Cluster {
         }
     }
 
-    /// Checks what a message began with: the same cluster, and a view that is not older than this
-    /// node's. A caller whose answer does not depend on the view uses [`Self::admit_any_epoch`].
+    /// Checks what a message began with: the same cluster, and a view in which the same nodes act for
+    /// every digest as in this node's. A caller whose answer does not depend on the view uses [`Self::admit_any_epoch`].
     ///
     /// A sender with a newer view is let in by itself: whoever must know that view first waits for
     /// it with [`Self::at_least`].
     ///
     /// # Errors
-    /// `FAILED_PRECONDITION` for another cluster, [`stale_view`] for an older view.
+    /// `FAILED_PRECONDITION` for another cluster, [`stale_view`] when the owners have changed since.
     pub fn admit(&self, envelope: Option<&Envelope>) -> Result<Arc<View>, Status> {
         let view = self.admit_any_epoch(envelope)?;
         let theirs = Epoch(envelope.map_or(0, |envelope| envelope.epoch));
-        if theirs < view.epoch {
+        if theirs < view.since {
             return Err(stale_view(view.epoch));
         }
         Ok(view)

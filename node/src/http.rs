@@ -9,6 +9,7 @@ mod api;
 mod blobs;
 mod body;
 mod connection;
+mod forward;
 mod framing;
 mod headers;
 pub mod listener;
@@ -22,5 +23,6 @@ mod uploads;
 
 pub use api::Api;
 pub use connection::Connection;
+pub use forward::add_handed_on;
 pub use listener::{Answers, Limits, Serving, serve};
 pub use pace::Patience;

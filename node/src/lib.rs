@@ -19,6 +19,7 @@
 pub mod admin;
 pub mod app;
 pub mod auth;
+pub mod background;
 pub mod cluster;
 pub mod config;
 pub mod coordination;
@@ -26,6 +27,7 @@ pub mod http;
 pub mod io;
 pub mod metadata;
 pub mod registry;
+pub mod replicate;
 pub mod rpc;
 pub mod store;
 pub mod telemetry;

@@ -20,12 +20,15 @@
 //! One voter is a full Raft group that needs nobody else; more voters are a matter of membership
 //! and of [`peers`], not of other code.
 
+mod changes;
 mod codec;
+mod coordinate;
 mod database;
 mod error;
 mod group;
 mod layout;
 mod log;
+mod membership;
 mod network;
 pub mod peers;
 mod proposer;
@@ -54,15 +57,17 @@ use sha2::{Digest as _, Sha256};
 use tokio_util::sync::CancellationToken;
 
 pub use self::{
+    changes::Applied,
     error::{
         FileMissing, FoundingDamaged, GroupCountMismatch, GroupCountOutOfRange, GroupOverloaded,
         GroupStopped, GroupUnavailable, NoRoomForLog, OpenMetadataError, ReadError, StateBehindLog,
         StoreError, SubmitError,
     },
     group::HandleError,
+    membership::{GroupMembership, Leader, Leadership, MemberChange, MembershipError},
     raft::NodeId,
     receive::ReceiveSnapshotError,
-    settings::{GROUPS_MAX, MetadataSettings},
+    settings::{COORDINATION, GROUPS_MAX, MetadataSettings},
     state::Snapshot,
     stats::{GroupStats, MetadataStats},
     transfer::{Frame, TransferError},
@@ -72,7 +77,7 @@ use self::{
     layout::Founding,
     peers::{Alone, Peers},
     proposer::NotProposed,
-    read_index::NotFresh,
+    read_index::{Fresh, NotFresh},
 };
 use crate::io::{Clock, Io, rt::blocking};
 
@@ -89,6 +94,8 @@ pub struct Metadata {
 
 #[derive(Debug)]
 struct Inner {
+    /// Group 0 of the design: see [`COORDINATION`].
+    coordination: Group,
     groups: Vec<Group>,
     clock: Arc<dyn Clock>,
     cluster_id: String,
@@ -118,16 +125,22 @@ impl Metadata {
         let (disk, asked) = (io.disk.clone(), settings.groups);
         let founding = blocking(move || layout::found_or_check(disk.as_ref(), asked)).await?;
         let stop = CancellationToken::new();
-        let mut groups = Vec::with_capacity(usize::from(settings.groups));
-        let opened = open_groups(&mut groups, &io, &settings, &peers, founding, &stop).await;
-        if let Err(error) = opened {
+        let mut opened = Vec::with_capacity(usize::from(settings.groups) + 1);
+        let all = open_groups(&mut opened, &io, &settings, &peers, founding, &stop).await;
+        if let Err(error) = all {
             stop.cancel();
-            shut_down(&groups).await;
+            shut_down(&opened).await;
             return Err(error);
         }
-        let client = draw_client(&io, settings.node, &groups);
+        let client = draw_client(&io, settings.node, &opened);
+        let groups = opened.split_off(1);
+        // The one that was opened first.
+        let Some(coordination) = opened.pop() else {
+            return Err(OpenMetadataError::Settings("no group was opened".to_owned()));
+        };
         Ok(Self {
             inner: Arc::new(Inner {
+                coordination,
                 groups,
                 clock: io.clock,
                 cluster_id: settings.cluster_id,
@@ -145,14 +158,27 @@ impl Metadata {
     /// Retries inside, under one request id, until the deadline of the settings: a leader that
     /// changes is not seen by the caller.
     pub async fn submit(&self, command: Command) -> Result<Outcome, SubmitError> {
-        let sequence = self.inner.sequence.fetch_add(1, Ordering::Relaxed);
-        let id = RequestId { client: self.inner.client, sequence };
-        self.submit_request(Request { id, command }).await
+        self.submit_request(Request { id: self.next_request(), command }).await
     }
 
     /// As [`Self::submit`], for a caller that chose the id, such as a retry of an earlier request.
     pub async fn submit_request(&self, request: Request) -> Result<Outcome, SubmitError> {
-        let group = self.group(repo_of(&request.command));
+        self.submit_in(self.group_of(&request.command), request).await
+    }
+
+    /// As [`Self::submit`], for a command that is not of one repository: to group `group`, of
+    /// [`Self::groups`].
+    pub async fn submit_to(&self, group: u16, command: Command) -> Result<Outcome, SubmitError> {
+        let found = self.inner.groups.get(usize::from(group));
+        let found = found.ok_or_else(|| GroupUnavailable {
+            group,
+            waited: Duration::ZERO,
+            reason: "there is no such group".to_owned(),
+        })?;
+        self.submit_in(found, Request { id: self.next_request(), command }).await
+    }
+
+    async fn submit_in(&self, group: &Group, request: Request) -> Result<Outcome, SubmitError> {
         let began = self.inner.clock.monotonic();
         let mut pause = RETRY_PAUSE_MIN;
         let mut reason = "no attempt was answered".to_owned();
@@ -193,13 +219,37 @@ impl Metadata {
     /// A view of the group of `repo` that holds everything acknowledged before this call, on any
     /// node.
     pub async fn linearizable(&self, repo: &RepoName) -> Result<Snapshot, ReadError> {
-        let group = self.group(repo);
+        self.linearizable_in(self.group(repo)).await
+    }
+
+    /// As [`Self::linearizable`], of every group in order, for what no repository confines.
+    pub async fn linearizable_all(&self) -> Result<Vec<Snapshot>, ReadError> {
+        let mut all = Vec::with_capacity(self.inner.groups.len());
+        for group in &self.inner.groups {
+            all.push(self.linearizable_in(group).await?);
+        }
+        Ok(all)
+    }
+
+    /// How many groups share the repositories.
+    pub fn groups(&self) -> u16 {
+        // `GROUPS_MAX` is far below.
+        u16::try_from(self.inner.groups.len()).unwrap_or(u16::MAX)
+    }
+
+    async fn linearizable_in(&self, group: &Group) -> Result<Snapshot, ReadError> {
+        self.fresh(group).await?;
+        group.snapshot()
+    }
+
+    /// Waits until this node holds everything of the group that was acknowledged before the call.
+    async fn fresh(&self, group: &Group) -> Result<Fresh, ReadError> {
         let began = self.inner.clock.monotonic();
         // A round may have been under way already, and each takes up to the deadline.
         let fresh = tokio::time::timeout(self.inner.read_deadline, group.fresh());
         let late = || NotFresh::Unavailable("the round before did not end in time".to_owned());
         match fresh.await.unwrap_or_else(|_| Err(late())) {
-            Ok(()) => group.snapshot(),
+            Ok(fresh) => Ok(fresh),
             Err(NotFresh::Stopped(reason)) => Err(GroupStopped { group: group.id, reason }.into()),
             Err(NotFresh::Unavailable(reason)) => {
                 let waited = self.inner.clock.monotonic().saturating_sub(began);
@@ -224,6 +274,7 @@ impl Metadata {
     pub async fn shutdown(&self) {
         self.inner.stop.cancel();
         shut_down(&self.inner.groups).await;
+        shut_down(std::slice::from_ref(&self.inner.coordination)).await;
     }
 
     /// Which cluster this is; messages of another are to be refused.
@@ -241,16 +292,38 @@ impl Metadata {
         self.group_by_id(group)?.handle(call, payload).await
     }
 
-    fn group_by_id(&self, id: u16) -> Result<&Group, HandleError> {
-        self.inner.groups.get(usize::from(id)).ok_or(HandleError::UnknownGroup(id))
+    fn next_request(&self) -> RequestId {
+        let sequence = self.inner.sequence.fetch_add(1, Ordering::Relaxed);
+        RequestId { client: self.inner.client, sequence }
+    }
+
+    fn group_of(&self, command: &Command) -> &Group {
+        let repo = match command {
+            Command::LinkBlob { repo, .. }
+            | Command::UnlinkBlob { repo, .. }
+            | Command::DeleteManifest { repo, .. }
+            | Command::DeleteTag { repo, .. } => repo,
+            Command::PutManifest(put) => &put.repo,
+            // What names no repository goes to the first group, unless the caller says which it means.
+            Command::Condemn { .. }
+            | Command::CondemnAbort { .. }
+            | Command::CondemnFinish { .. } => return &self.inner.groups[0],
+            Command::Coordinate(_) => return &self.inner.coordination,
+        };
+        self.group(repo)
     }
 
     fn group(&self, repo: &RepoName) -> &Group {
-        // There is at least one, and the remainder is below their number.
-        &self.inner.groups[group_of(repo, self.inner.groups.len())]
+        &self.inner.groups[self.index_of(repo)]
+    }
+
+    /// There is at least one group, and the remainder is below their number.
+    fn index_of(&self, repo: &RepoName) -> usize {
+        group_of(repo, self.inner.groups.len())
     }
 }
 
+/// Opens the coordination group and then the metadata groups, in order of their ids.
 async fn open_groups(
     groups: &mut Vec<Group>,
     io: &Io,
@@ -259,12 +332,13 @@ async fn open_groups(
     founding: Founding,
     stop: &CancellationToken,
 ) -> Result<(), OpenMetadataError> {
-    for id in 0..settings.groups {
-        let founded = founding.complete;
+    let ids = std::iter::once((COORDINATION, founding.coordination))
+        .chain((0..settings.groups).map(|id| (id, founding.complete)));
+    for (id, founded) in ids {
         let opened = Group::open(id, io, settings, peers.clone(), founded, stop.clone());
         groups.push(Box::pin(opened).await?);
     }
-    if !founding.complete {
+    if !(founding.complete && founding.coordination) {
         let disk = io.disk.clone();
         blocking(move || layout::complete(disk.as_ref(), founding)).await?;
     }
@@ -293,16 +367,6 @@ fn draw_client(io: &Io, node: NodeId, groups: &[Group]) -> u128 {
         hash.update(stats::of(group).last_log.unwrap_or_default().to_le_bytes());
     }
     hash.finalize().iter().take(16).fold(0, |client, byte| (client << 8) | u128::from(*byte))
-}
-
-fn repo_of(command: &Command) -> &RepoName {
-    match command {
-        Command::LinkBlob { repo, .. }
-        | Command::UnlinkBlob { repo, .. }
-        | Command::DeleteManifest { repo, .. }
-        | Command::DeleteTag { repo, .. } => repo,
-        Command::PutManifest(put) => &put.repo,
-    }
 }
 
 /// Which of `groups` groups a repository belongs to. It is part of the format on disk: changing it

@@ -11,6 +11,7 @@ mod convert;
 mod error;
 mod listings;
 mod manifests;
+mod pins;
 mod uploads;
 
 use atoll_core::{
@@ -18,7 +19,7 @@ use atoll_core::{
     metadata::{Command, Outcome, command::TagProtection},
 };
 
-pub use blobs::FoundBlob;
+pub use crate::replicate::FoundBlob;
 pub use error::{ErrorCode, RegistryError, UploadPosition};
 pub use listings::Listing;
 pub use manifests::{FoundManifest, PushedManifest, TagCondition};
@@ -28,6 +29,7 @@ use crate::{
     auth::Policy,
     config::TagPattern,
     metadata::{Metadata, Snapshot},
+    replicate::Replicator,
     tiers::Tiers,
 };
 
@@ -46,6 +48,8 @@ pub struct RegistrySettings {
     pub page_entries_max: usize,
     /// The most tags of one push by digest.
     pub tags_per_push_max: usize,
+    /// Is a tag answered out of what this node has applied when the quorum is out of reach?
+    pub stale_pulls: bool,
 }
 
 impl Default for RegistrySettings {
@@ -57,6 +61,7 @@ impl Default for RegistrySettings {
             manifest_bytes_max: atoll_core::manifest::MANIFEST_BYTES_MAX,
             page_entries_max: 1_000,
             tags_per_push_max: 64,
+            stale_pulls: false,
         }
     }
 }
@@ -64,7 +69,7 @@ impl Default for RegistrySettings {
 /// The registry of one node.
 #[derive(Debug)]
 pub struct Registry {
-    tiers: Tiers,
+    blobs: Replicator,
     metadata: Metadata,
     policy: Policy,
     settings: RegistrySettings,
@@ -73,12 +78,12 @@ pub struct Registry {
 impl Registry {
     /// Puts the registry together.
     pub fn new(
-        tiers: Tiers,
+        blobs: Replicator,
         metadata: Metadata,
         policy: Policy,
         settings: RegistrySettings,
     ) -> Registry {
-        Registry { tiers, metadata, policy, settings }
+        Registry { blobs, metadata, policy, settings }
     }
 
     /// What the operator decided.
@@ -91,9 +96,14 @@ impl Registry {
         &self.policy
     }
 
-    /// The memory tier, and through it the store.
+    /// The blobs of the cluster.
+    pub fn blobs(&self) -> &Replicator {
+        &self.blobs
+    }
+
+    /// The memory tier of this node, and through it its store.
     pub fn tiers(&self) -> &Tiers {
-        &self.tiers
+        self.blobs.tiers()
     }
 
     /// The metadata groups.
@@ -118,7 +128,8 @@ impl Registry {
 
     async fn submit(&self, command: Command) -> Result<(), RegistryError> {
         match self.metadata.submit(command).await? {
-            Outcome::Done => Ok(()),
+            // The latter answers no command of a registry.
+            Outcome::Done | Outcome::Coordinated(_) => Ok(()),
             Outcome::Refused(refusal) => Err(refusal.into()),
         }
     }

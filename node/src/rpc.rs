@@ -1,7 +1,10 @@
 //! The services that nodes offer each other: gRPC in, the parts of this node out.
 //!
+//! - [`blobs`]: copies of blobs;
 //! - [`raft`]: the messages of the Raft groups, both sides.
 //!
 //! How the messages travel is [`crate::wire`].
 
+pub mod blobs;
 pub mod raft;
+pub mod repair;

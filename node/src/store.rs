@@ -23,8 +23,10 @@ mod publish;
 mod quarantine;
 mod reader;
 mod reaper;
+mod receive;
 mod record;
 mod recovery;
+mod sealed;
 mod sessions;
 mod settings;
 mod shared;
@@ -37,7 +39,7 @@ mod writer;
 
 use std::{path::PathBuf, sync::Arc};
 
-use atoll_core::{Algorithm, Digest, RepoName, route::UploadId};
+use atoll_core::{Algorithm, Digest, RepoName, ring::NodeId, route::UploadId};
 use bytes::Bytes;
 
 use crate::io::Io;
@@ -49,7 +51,9 @@ pub use self::{
     },
     reader::BlobReader,
     reaper::Reaper,
+    receive::Incoming,
     recovery::RecoveryReport,
+    sealed::{SealedBytes, SealedUpload},
     settings::StoreSettings,
     stats::StoreStats,
     writer::UploadWriter,
@@ -156,22 +160,41 @@ impl BlobStore {
         self.shared.space.check()
     }
 
-    /// Opens an upload session. Touches no disk.
+    /// Opens an upload session of a node that is alone. Touches no disk.
     ///
     /// # Errors
-    /// `TooManySessions`, `NoSpace`.
+    /// As [`Self::create_upload_at`].
     pub fn create_upload(
         &self,
         repo: &RepoName,
         algorithm: Algorithm,
     ) -> Result<UploadId, UploadError> {
+        self.create_upload_at(NodeId(1), repo, algorithm)
+    }
+
+    /// Opens an upload session whose id says that `node`, which is this one, holds it. Touches no
+    /// disk.
+    ///
+    /// # Errors
+    /// `TooManySessions`, `NoSpace`.
+    pub fn create_upload_at(
+        &self,
+        node: NodeId,
+        repo: &RepoName,
+        algorithm: Algorithm,
+    ) -> Result<UploadId, UploadError> {
         self.shared.space.check()?;
         loop {
-            let id = self.shared.new_id();
+            let id = UploadId::of_node(node, self.shared.new_id().to_bytes());
             if self.shared.sessions.create(id, repo.clone(), algorithm)? {
                 return Ok(id);
             }
         }
+    }
+
+    /// Is there such a session here, whatever its repository?
+    pub fn has_upload(&self, id: UploadId) -> bool {
+        self.shared.sessions.contains(id)
     }
 
     /// Bytes written to a session: where an interrupted client goes on.

@@ -180,6 +180,23 @@ impl Tiers {
         }
     }
 
+    /// The whole of a small blob that this node's store lacks: from memory, else from `load`, which
+    /// brings verified bytes. Of many callers that miss together one loads.
+    ///
+    /// # Errors
+    /// Those of `load`.
+    pub async fn read_small_from<E>(
+        &self,
+        digest: &Digest,
+        load: impl Future<Output = Result<Bytes, E>>,
+    ) -> Result<Bytes, Arc<E>>
+    where
+        E: Send + Sync + 'static,
+    {
+        let load = async { Ok(self.object_arenas.keep(load.await?)) };
+        self.objects.try_get_with(*digest, load).await
+    }
+
     /// Is the blob in memory, whole?
     pub fn holds(&self, digest: &Digest) -> bool {
         self.objects.contains_key(digest)

@@ -4,6 +4,7 @@
 //! - [`server`]: the listener;
 //! - [`envelope`]: what every message begins with;
 //! - [`security`]: plaintext, or mutual TLS ([`tls`]) under the cluster's CA;
+//! - [`policy`]: which of the two;
 //! - [`peer`]: who sends the call that is being answered.
 //!
 //! tonic brings the codec and the generated services; its own transport is not used, because it
@@ -12,12 +13,14 @@
 pub mod channel;
 pub mod envelope;
 pub mod peer;
+pub mod policy;
 mod replay;
 pub mod security;
 pub mod server;
 pub mod tls;
 
 pub use channel::Channel;
+pub use policy::Protection;
 pub use security::Security;
 
 /// Pause between signs of life on an idle connection, and how long one may stay unanswered. A node

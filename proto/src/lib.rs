@@ -2,21 +2,12 @@
 //!
 //! One module per `.proto` file, generated at build time; the comments there are the documentation.
 
-/// Who is in the cluster: joining it, its view, gossip about both.
-pub mod cluster {
+/// Blobs between nodes.
+pub mod blobs {
     /// Version 1.
     #[allow(missing_docs, clippy::all, reason = "generated")]
     pub mod v1 {
-        tonic::include_proto!("atoll.cluster.v1");
-    }
-}
-
-/// What nodes ask of each other for an operator.
-pub mod operator {
-    /// Version 1.
-    #[allow(missing_docs, clippy::all, reason = "generated")]
-    pub mod v1 {
-        tonic::include_proto!("atoll.operator.v1");
+        tonic::include_proto!("atoll.blobs.v1");
     }
 }
 
@@ -29,20 +20,20 @@ pub mod raft {
     }
 }
 
-/// Finding copies that are missing.
-pub mod repair {
-    /// Version 1.
-    #[allow(missing_docs, clippy::all, reason = "generated")]
-    pub mod v1 {
-        tonic::include_proto!("atoll.repair.v1");
-    }
-}
-
 /// What every message between nodes begins with.
 pub mod wire {
     /// Version 1.
     #[allow(missing_docs, clippy::all, reason = "generated")]
     pub mod v1 {
         tonic::include_proto!("atoll.wire.v1");
+    }
+}
+
+/// Finding copies that are missing.
+pub mod repair {
+    /// Version 1.
+    #[allow(missing_docs, clippy::all, reason = "generated")]
+    pub mod v1 {
+        tonic::include_proto!("atoll.repair.v1");
     }
 }

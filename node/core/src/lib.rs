@@ -13,6 +13,7 @@ pub mod content_range;
 pub mod coordination;
 pub mod digest;
 pub mod etag;
+pub mod gc;
 pub mod manifest;
 pub mod metadata;
 pub mod name;

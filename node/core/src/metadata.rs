@@ -14,6 +14,6 @@ pub mod kv;
 pub mod query;
 pub mod record;
 
-pub use apply::apply;
+pub use apply::{apply, apply_at};
 pub use command::{Command, Outcome, Precondition, PutManifest, Refusal, Request, RequestId};
 pub use kv::{Kv, KvRead, MemoryKv};

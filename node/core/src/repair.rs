@@ -55,6 +55,11 @@ impl Cells {
         valid.then(|| Cells { bits: count.trailing_zeros() })
     }
 
+    /// The number of bits that name a cell.
+    pub fn bits(self) -> u32 {
+        self.bits
+    }
+
     /// How many there are.
     pub fn count(self) -> usize {
         1 << self.bits
@@ -115,7 +120,7 @@ pub fn co_owners(view: &View, me: NodeId) -> BTreeMap<NodeId, Vec<Cell>> {
     for cell in cells.iter() {
         let mut others = BTreeSet::new();
         for end in cells.ends(cell, &rings) {
-            let placement = placement_at(view, &end);
+            let placement = view.placement_at(&end);
             if placement.contains(&me) {
                 others.extend(placement);
             }
@@ -126,10 +131,6 @@ pub fn co_owners(view: &View, me: NodeId) -> BTreeMap<NodeId, Vec<Cell>> {
         }
     }
     shared
-}
-
-fn placement_at(view: &View, at: &Position) -> Vec<NodeId> {
-    view.ring.walk(view.ring.point_at(at), view.copies(), |_| true)
 }
 
 #[cfg(test)]

@@ -259,7 +259,9 @@ impl View {
         View {
             cluster_id: "test".to_owned(),
             epoch: Epoch(1),
+            since: Epoch(1),
             replicas: 1,
+            mode: RingMode::default(),
             members: BTreeMap::new(),
             ring: Arc::new(ring),
             open: Vec::new(),

@@ -10,11 +10,13 @@ use super::{gauges, identity};
 use crate::{
     admin::{self, AdminState, Check, CheckState, Health},
     auth::Policy,
+    cluster::Cluster,
     config::{Config, NodeName},
     http::{self, Answers, Api, Limits, Patience, Serving},
     io::{Io, net},
     metadata::{Metadata, MetadataSettings},
     registry::{Registry, RegistrySettings},
+    replicate::{ReplicateSettings, Replicator, Unstamped},
     store::{BlobStore, Reaper, StoreSettings},
     telemetry::{HttpMetrics, Metrics},
     tiers::{TierSettings, Tiers, arena::Arenas},
@@ -39,6 +41,8 @@ pub struct NodeSettings {
     pub read_only: bool,
     /// Decisions about the registry.
     pub registry: RegistrySettings,
+    /// Decisions about copies on other nodes.
+    pub replicate: ReplicateSettings,
     /// Bounds of the blob store.
     pub store: StoreSettings,
     /// Bounds of the memory tier.
@@ -83,7 +87,9 @@ impl From<&Config> for NodeSettings {
                     .unwrap_or(usize::MAX),
                 page_entries_max: config.registry.page_size_max,
                 tags_per_push_max: config.registry.tags_per_push_max,
+                stale_pulls: false,
             },
+            replicate: ReplicateSettings::default(),
             store: StoreSettings {
                 blob_bytes_max: config.storage.blob_bytes_max.bytes(),
                 session_idle_max: config.storage.upload_idle_timeout,
@@ -121,6 +127,7 @@ pub struct Node {
     public: JoinHandle<std::io::Result<usize>>,
     operators: JoinHandle<std::io::Result<usize>>,
     reaper: JoinHandle<()>,
+    deliverer: JoinHandle<()>,
 }
 
 impl Node {
@@ -170,7 +177,12 @@ impl Node {
         let arenas = tiers.arenas();
         let policy = Policy { read_only: settings.read_only };
         let clock = io.clock.clone();
-        let registry = Registry::new(tiers, metadata, policy, settings.registry);
+        let cluster = Cluster::alone(clock.clone());
+        let stamps = Arc::new(Unstamped);
+        let blobs = Replicator::open(io.clone(), cluster, tiers, stamps, settings.replicate);
+        let blobs = blobs.await.context("open the records of copies that are owed")?;
+        let deliverer = tokio::spawn(deliver(blobs.clone(), stop_public.clone()));
+        let registry = Registry::new(blobs, metadata, policy, settings.registry);
         let api = Api::new(registry, io, vec![http.to_string()], metrics.http().clone());
         let api = Arc::new(api);
         let serving = Serving {
@@ -185,9 +197,18 @@ impl Node {
         let public = tokio::spawn(http::serve(serving, public, stop_public.clone()));
         health.set(Check::Listener, CheckState::Ready);
         tracing::info!(%id, %http, %admin, "node is ready");
-        let node =
-            Node { http, admin, health, api, stop_public, stop_admin, public, operators, reaper };
-        Ok(node)
+        Ok(Node {
+            http,
+            admin,
+            health,
+            api,
+            stop_public,
+            stop_admin,
+            public,
+            operators,
+            reaper,
+            deliverer,
+        })
     }
 
     /// Where the public API is served.
@@ -216,7 +237,7 @@ impl Node {
         tracing::info!(sessions = kept.sessions_saved, cut_off, "unfinished uploads kept");
         self.api.registry().metadata().shutdown().await;
         self.stop_admin.cancel();
-        let ends = async { _ = tokio::join!(self.operators, self.reaper) };
+        let ends = async { _ = tokio::join!(self.operators, self.reaper, self.deliverer) };
         if tokio::time::timeout(STOP_TIMEOUT, ends).await.is_err() {
             tracing::warn!("background tasks did not end in time");
         }
@@ -252,6 +273,10 @@ async fn reap(store: BlobStore, stop: CancellationToken) {
         }
         reaper.work().await;
     }
+}
+
+async fn deliver(blobs: Replicator, stop: CancellationToken) {
+    blobs.deliver_until(stop).await;
 }
 
 /// Runs a node on the real machine until `shutdown`.

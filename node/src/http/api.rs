@@ -108,6 +108,11 @@ async fn answer(api: &Api, route: Route, ask: &Ask, body: &mut Body) -> Answer {
         return Err(refusal);
     }
     api.registry.policy().check(&ask.parts.method)?;
+    if let Route::Upload { id, .. } = &route
+        && let Some(node) = api.elsewhere(*id, ask)
+    {
+        return boxed(api.hand_on(node, ask, body)).await;
+    }
     dispatch(api, route, ask, body).await
 }
 

@@ -123,6 +123,6 @@ fn requested(digest: &Digest, ask: &Ask, size: u64) -> Resolution {
 async fn part_body(blob: &FoundBlob, start: u64, end: u64) -> Result<Body, RegistryError> {
     match blob {
         FoundBlob::Whole(bytes) => Ok(Body::from(bytes.slice(start as usize..end as usize))),
-        FoundBlob::Opened(blob) => Ok(Body::new(BlobBody::begin(blob.stream(start, end)).await?)),
+        blob => Ok(Body::new(BlobBody::begin(blob.stream(start, end)).await?)),
     }
 }

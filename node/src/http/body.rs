@@ -2,7 +2,6 @@
 
 use std::{
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -14,8 +13,7 @@ use http_body_util::BodyExt;
 
 use crate::{
     registry::{ErrorCode, RegistryError},
-    store::ReadError,
-    tiers::BlobStream,
+    replicate::{FetchError, PartStream},
 };
 
 /// Reads the data of a request's body; trailers are passed over.
@@ -89,7 +87,7 @@ pub async fn discard(mut body: Body) {
     let _ = tokio::time::timeout(DISCARD_TIMEOUT, read).await;
 }
 
-type Loaded = (BlobStream, Result<Option<Bytes>, Arc<ReadError>>);
+type Loaded = (PartStream, Result<Option<Bytes>, FetchError>);
 
 /// A response body that reads a blob as it is sent, one verified piece at a time.
 ///
@@ -102,7 +100,7 @@ pub struct BlobBody {
 
 /// Where a body is.
 enum State {
-    Ready(BlobStream, Bytes),
+    Ready(PartStream, Bytes),
     Loading(Pin<Box<dyn Future<Output = Loaded> + Send>>),
     Done,
 }
@@ -112,7 +110,7 @@ impl BlobBody {
     ///
     /// # Errors
     /// The first piece cannot be read.
-    pub async fn begin(mut stream: BlobStream) -> Result<BlobBody, Arc<ReadError>> {
+    pub async fn begin(mut stream: PartStream) -> Result<BlobBody, FetchError> {
         let remaining = stream.remaining();
         Ok(match stream.next().await? {
             Some(first) => BlobBody { state: State::Ready(stream, first), remaining },
@@ -121,7 +119,7 @@ impl BlobBody {
     }
 }
 
-fn load(mut stream: BlobStream) -> State {
+fn load(mut stream: PartStream) -> State {
     State::Loading(Box::pin(async move {
         let loaded = stream.next().await;
         (stream, loaded)
@@ -130,12 +128,12 @@ fn load(mut stream: BlobStream) -> State {
 
 impl HttpBody for BlobBody {
     type Data = Bytes;
-    type Error = Arc<ReadError>;
+    type Error = FetchError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Arc<ReadError>>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, FetchError>>> {
         let (stream, bytes) = match &mut self.state {
             State::Done => return Poll::Ready(None),
             State::Loading(loading) => match ready!(loading.as_mut().poll(cx)) {

@@ -66,3 +66,7 @@ pub const BYTES: HeaderValue = HeaderValue::from_static("bytes");
 
 /// Content that is named by a tag may change at any time.
 pub const NO_CACHE: HeaderValue = HeaderValue::from_static("no-cache");
+
+/// A tag that was answered without asking the quorum (RFC 7234, section 5.5; `registry.stale_pulls`).
+pub const STALE: HeaderValue =
+    HeaderValue::from_static("299 - \"tag may be out of date: the cluster has no quorum\"");

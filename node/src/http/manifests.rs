@@ -41,6 +41,9 @@ impl Api {
             *answer.body_mut() = Body::from(bytes);
         }
         forget_if_tag(&mut answer, reference);
+        if found.is_stale {
+            answer.headers_mut().insert(header::WARNING, headers::STALE);
+        }
         Ok(answer)
     }
 

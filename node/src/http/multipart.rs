@@ -5,14 +5,14 @@ use axum::body::Body;
 use bytes::Bytes;
 use futures_util::stream;
 
-use crate::{registry::FoundBlob, store::ReadError, tiers::BlobStream};
+use crate::replicate::{FetchError, FoundBlob, PartStream};
 
 /// Where the body is.
 struct Progress {
     blob: FoundBlob,
     parts: Multipart,
     next_part: usize,
-    current: Option<BlobStream>,
+    current: Option<PartStream>,
 }
 
 /// Every part with its header, then the closing line. Only the part being sent is read.
@@ -23,7 +23,7 @@ pub fn body(blob: FoundBlob, parts: Multipart) -> Body {
         let piece = progress.next().await.inspect_err(|error| {
             tracing::error!(%error, "answer broken off: a blob could not be read");
         })?;
-        Ok::<_, std::sync::Arc<ReadError>>(Some(match piece {
+        Ok::<_, FetchError>(Some(match piece {
             Some(bytes) => (bytes, Some(progress)),
             None => (Bytes::from(progress.parts.closing()), None),
         }))
@@ -31,7 +31,7 @@ pub fn body(blob: FoundBlob, parts: Multipart) -> Body {
 }
 
 impl Progress {
-    async fn next(&mut self) -> Result<Option<Bytes>, std::sync::Arc<ReadError>> {
+    async fn next(&mut self) -> Result<Option<Bytes>, FetchError> {
         if let Some(current) = &mut self.current {
             if let Some(bytes) = current.next().await? {
                 return Ok(Some(bytes));
@@ -46,7 +46,7 @@ impl Progress {
             FoundBlob::Whole(whole) => {
                 bytes.extend_from_slice(&whole[range.start() as usize..=range.end() as usize]);
             }
-            FoundBlob::Opened(blob) => {
+            blob => {
                 self.current = Some(blob.stream(range.start(), range.end() + 1));
             }
         }

@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     registry::{BeginUpload, Begun, ErrorCode, RegistryError, UploadPosition},
+    replicate::Early,
     store::UploadWriter,
 };
 
@@ -137,6 +138,7 @@ async fn receive(
     writer: &mut UploadWriter,
     body: &mut Body,
     range: Option<ContentRange>,
+    mut early: Option<&mut Early>,
 ) -> Result<(), RegistryError> {
     let mut left = range.map(ContentRange::len);
     while let Some(data) = next_data(body).await? {
@@ -144,7 +146,13 @@ async fn receive(
             let size = data.len() as u64;
             *left = left.checked_sub(size).ok_or_else(|| wrong_length("more"))?;
         }
-        writer.write(data).await?;
+        match &mut early {
+            Some(early) => {
+                writer.write(data.clone()).await?;
+                early.data(data).await;
+            }
+            None => writer.write(data).await?,
+        }
     }
     match left {
         None | Some(0) => Ok(()),
@@ -200,13 +208,14 @@ impl Api {
             return Err(RegistryError::internal(anyhow::anyhow!("mounted without being asked to")));
         };
         let mut writer = self.registry.upload_writer(repo, id).await?;
-        if let Err(error) = receive(&mut writer, body, None).await {
+        let mut early = self.registry.begin_early(digest, ask.content_length);
+        if let Err(error) = receive(&mut writer, body, None, early.as_mut()).await {
             // Nobody was told of this session, so nobody can go on with it.
             drop(writer);
             let _ = self.registry.cancel_upload(repo, id).await;
             return Err(error);
         }
-        self.registry.commit_upload(repo, writer, digest).await?;
+        self.registry.commit_upload(repo, writer, digest, early).await?;
         Ok(created(repo, digest))
     }
 
@@ -232,7 +241,7 @@ impl Api {
         let mut writer = self.registry.upload_writer(repo, id).await?;
         let range = chunk_range(ask, &position(repo, id, &writer))?;
         self.refuse_too_large(ask, writer.offset())?;
-        receive(&mut writer, body, range).await?;
+        receive(&mut writer, body, range, None).await?;
         // A client that numbers its chunks means to come back: what it was told is kept.
         let offset = writer.finish(range.is_some()).await?;
         Ok(session_answer(StatusCode::ACCEPTED, repo, id, offset))
@@ -258,8 +267,13 @@ impl Api {
             let _ = self.registry.cancel_upload(repo, id).await;
             stored?;
         } else {
-            receive(&mut writer, body, range).await?;
-            self.registry.commit_upload(repo, writer, &digest).await?;
+            // Bytes that came before are not the chain's: it only helps when all are in this body.
+            let mut early = match (position.offset, ask.content_length) {
+                (0, length) => self.registry.begin_early(&digest, length),
+                _ => None,
+            };
+            receive(&mut writer, body, range, early.as_mut()).await?;
+            self.registry.commit_upload(repo, writer, &digest, early).await?;
         }
         Ok(created(repo, &digest))
     }

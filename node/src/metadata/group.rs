@@ -1,6 +1,11 @@
 //! One metadata group on this node: its log, its state, its consensus and the two ways in.
 
-use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::Arc,
+    time::Duration,
+};
 
 use atoll_core::metadata::{Outcome, Request};
 use bytes::Bytes;
@@ -14,11 +19,12 @@ use super::{
     error::{OpenMetadataError, ReadError, StateBehindLog},
     layout::{self, GroupPaths},
     log::LogStore,
+    membership,
     network::Network,
     peers::{Call, Peer, Peers},
     proposer::{NotProposed, Proposer},
-    raft::Raft,
-    read_index::{NotFresh, ReadIndex},
+    raft::{NodeId, Raft},
+    read_index::{Fresh, NotFresh, ReadIndex},
     settings::MetadataSettings,
     state::{Snapshot, StateStore},
     state_machine::StateMachine,
@@ -40,9 +46,9 @@ pub(super) struct Group {
     pub state: StateStore,
     /// One state may be received at a time.
     pub receiving: Arc<Semaphore>,
+    pub peers: Arc<dyn Peers>,
     log: LogStore,
     reads: ReadIndex,
-    peers: Arc<dyn Peers>,
 }
 
 impl fmt::Debug for Group {
@@ -80,8 +86,10 @@ impl Group {
     }
 
     async fn start(&self, settings: &MetadataSettings) -> Result<(), OpenMetadataError> {
-        initialize(self.id, &self.raft, settings).await?;
-        self.wait_until_ready(settings.open_deadline).await
+        if settings.found {
+            initialize(self.id, &self.raft, settings).await?;
+        }
+        self.wait_until_ready(settings.node, settings.open_deadline).await
     }
 
     /// Proposes `request` here, or at the leader if that is another voter.
@@ -115,7 +123,7 @@ impl Group {
     }
 
     /// Returns once the local state holds everything acknowledged before the call.
-    pub async fn fresh(&self) -> Result<(), NotFresh> {
+    pub async fn fresh(&self) -> Result<Fresh, NotFresh> {
         self.reads.fresh().await
     }
 
@@ -139,13 +147,18 @@ impl Group {
     }
 
     /// A single voter leads as soon as it wants to; its first reads must see what it acknowledged
-    /// before it died. With others, the node serves what it can while they find each other.
-    async fn wait_until_ready(&self, deadline: Duration) -> Result<(), OpenMetadataError> {
+    /// before it died. With others, the node serves what it can while they find each other; and one
+    /// that has not been added to a group yet, or is no voter of it, waits for nobody either.
+    async fn wait_until_ready(
+        &self,
+        node: NodeId,
+        deadline: Duration,
+    ) -> Result<(), OpenMetadataError> {
         let membership = self.raft.with_raft_state(|state| {
-            state.membership_state.effective().membership().voter_ids().count()
+            state.membership_state.effective().membership().voter_ids().collect::<BTreeSet<_>>()
         });
         let voters = membership.await.map_err(|error| not_started(self.id, error))?;
-        if voters > 1 {
+        if voters != BTreeSet::from([node]) {
             return Ok(());
         }
         let wait = self.raft.wait(Some(deadline));
@@ -191,6 +204,10 @@ impl Group {
                 };
                 codec::encode(&outcome)?
             }
+            Call::ChangeMembers => {
+                let change = codec::decode(payload)?;
+                codec::encode(&membership::change_here(&self.raft, change).await?)?
+            }
         };
         Ok(answer.into())
     }
@@ -213,7 +230,7 @@ pub enum HandleError {
     Stopped(String),
 }
 
-fn stopped(error: RaftError<super::raft::NodeId>) -> HandleError {
+fn stopped(error: RaftError<NodeId>) -> HandleError {
     HandleError::Stopped(error.to_string())
 }
 

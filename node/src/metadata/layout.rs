@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::error::{
     FileMissing, FoundingDamaged, GroupCountMismatch, GroupCountOutOfRange, OpenMetadataError,
 };
-use super::settings::GROUPS_MAX;
+use super::settings::{COORDINATION, GROUPS_MAX};
 use crate::io::{Disk, disk};
 
 /// Version of the folder's layout.
@@ -27,13 +27,16 @@ const FOUNDING_BYTES_MAX: u64 = 4096;
 /// ```text
 /// metadata/
 ///   founding.toml               version, number of groups, founded?
-///   0/                          one folder per group
+///   coordination/               group 0, which coordinates the nodes
+///   0/                          one folder per metadata group
 ///     log.redb                  entries, vote, last purged position (every commit durable)
 ///     state.redb                rows of the state machine, applied position, membership
 ///     *.new                     a database on its way to one of the names above
 /// ```
 #[derive(Clone, Debug)]
 pub(super) struct GroupPaths {
+    /// Which group.
+    pub group: u16,
     /// The group's folder.
     pub folder: PathBuf,
     /// Its log.
@@ -44,8 +47,11 @@ pub(super) struct GroupPaths {
 
 impl GroupPaths {
     pub(super) fn new(group: u16) -> Self {
-        let folder = root().join(group.to_string());
-        Self { log: folder.join("log.redb"), state: folder.join("state.redb"), folder }
+        let folder = root().join(match group {
+            COORDINATION => "coordination".to_owned(),
+            group => group.to_string(),
+        });
+        Self { group, log: folder.join("log.redb"), state: folder.join("state.redb"), folder }
     }
 
     /// A state that was received and is about to replace the other.
@@ -61,8 +67,11 @@ pub(super) struct Founding {
     version: u32,
     /// Number of groups.
     pub groups: u16,
-    /// Did every group get its files?
+    /// Did every metadata group get its files?
     pub complete: bool,
+    /// Did the coordination group? Folders of nodes that were alone do not have one.
+    #[serde(default)]
+    pub coordination: bool,
 }
 
 fn root() -> PathBuf {
@@ -80,7 +89,7 @@ pub(super) fn found_or_check(disk: &dyn Disk, groups: u16) -> Result<Founding, O
     }
     disk::create_dir_all_durable(disk, &root())?;
     let Some(founding) = read(disk)? else {
-        let founding = Founding { version: VERSION, groups, complete: false };
+        let founding = Founding { version: VERSION, groups, complete: false, coordination: false };
         write(disk, &founding)?;
         return Ok(founding);
     };
@@ -92,7 +101,7 @@ pub(super) fn found_or_check(disk: &dyn Disk, groups: u16) -> Result<Founding, O
 
 /// Notes that every group has its files.
 pub(super) fn complete(disk: &dyn Disk, founding: Founding) -> io::Result<()> {
-    write(disk, &Founding { complete: true, ..founding })
+    write(disk, &Founding { complete: true, coordination: true, ..founding })
 }
 
 /// Refuses to go on without a file that a complete folder has.

@@ -21,6 +21,8 @@ pub enum Call {
     ReadIndex,
     /// Of the leader: propose this request, answer its outcome.
     Propose,
+    /// Of the leader: change who takes part in the group.
+    ChangeMembers,
 }
 
 /// A voter as the membership knows it.

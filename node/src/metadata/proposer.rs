@@ -22,6 +22,7 @@ use tracing::Instrument;
 use super::{
     peers::Peer,
     raft::{Batch, Raft},
+    settings::COORDINATION,
 };
 use crate::io::Io;
 
@@ -86,9 +87,11 @@ pub(super) struct Proposer {
 impl Proposer {
     /// Starts the proposer of a group; it ends with `stop`.
     pub fn start(group: u16, raft: Raft, io: Io, stop: CancellationToken) -> Self {
+        // In the coordination group the position of an entry names the change, so each has its own.
+        let batch_max = if group == COORDINATION { 1 } else { BATCH_REQUESTS_MAX };
         let (waiting, inbox) = mpsc::channel(WAITING_MAX);
         let counters = Arc::new(Counters::default());
-        let task = run(raft, io, inbox, counters.clone(), stop);
+        let task = run((raft, io, batch_max), inbox, counters.clone(), stop);
         tokio::spawn(task.instrument(tracing::info_span!("metadata_proposer", group)));
         Self { waiting, counters }
     }
@@ -109,8 +112,7 @@ impl Proposer {
 }
 
 async fn run(
-    raft: Raft,
-    io: Io,
+    (raft, io, batch_max): (Raft, Io, usize),
     mut inbox: mpsc::Receiver<Waiting>,
     counters: Arc<Counters>,
     stop: CancellationToken,
@@ -129,7 +131,7 @@ async fn run(
             },
         };
         let (batch, answers);
-        (batch, answers, held_back) = gather(first, &mut inbox);
+        (batch, answers, held_back) = gather(first, &mut inbox, batch_max);
         if !has_room(&io).await {
             answer_all(Err(NotProposed::NoRoom), answers);
             continue;
@@ -152,11 +154,12 @@ type Answers = Vec<oneshot::Sender<Result<Outcome, NotProposed>>>;
 fn gather(
     first: Waiting,
     inbox: &mut mpsc::Receiver<Waiting>,
+    batch_max: usize,
 ) -> (Batch, Answers, Option<Waiting>) {
     let mut bytes = first.bytes;
     let mut requests = vec![first.request];
     let mut answers = vec![first.answer];
-    while requests.len() < BATCH_REQUESTS_MAX
+    while requests.len() < batch_max
         && let Ok(next) = inbox.try_recv()
     {
         bytes += next.bytes;

@@ -61,6 +61,7 @@ mod tests {
     use atoll_core::{
         Digest,
         digest::Algorithm,
+        gc::GcEpoch,
         metadata::{Command, RequestId},
     };
     use openraft::{BasicNode, CommittedLeaderId, EntryPayload, Membership};
@@ -92,6 +93,7 @@ mod tests {
                 repo: "library/alpine".parse().unwrap(),
                 digest: Digest::of(Algorithm::Sha256, b"x"),
                 size: 1 << 40,
+                vg: GcEpoch(7),
             },
         }]))));
     }

@@ -34,7 +34,14 @@ pub(super) enum NotFresh {
     Stopped(String),
 }
 
-type Waiting = oneshot::Sender<Result<(), NotFresh>>;
+/// The local state holds everything that was acknowledged before the question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Fresh {
+    /// The term in which this very node leads, if it was this node that the quorum confirmed.
+    pub led_term: Option<u64>,
+}
+
+type Waiting = oneshot::Sender<Result<Fresh, NotFresh>>;
 
 /// The way to fresh reads of one group.
 #[derive(Clone, Debug)]
@@ -59,7 +66,7 @@ impl ReadIndex {
     }
 
     /// Returns once the local state holds everything that was acknowledged before the call.
-    pub async fn fresh(&self) -> Result<(), NotFresh> {
+    pub async fn fresh(&self) -> Result<Fresh, NotFresh> {
         let stopped = || NotFresh::Stopped("the read rounds have ended".to_owned());
         let (answer, done) = oneshot::channel();
         self.waiting.send(answer).await.map_err(|_| stopped())?;
@@ -98,7 +105,7 @@ impl Rounds {
     }
 
     /// Asks until there is an answer or the deadline: a leader that changes is not seen by readers.
-    async fn round(&self) -> Result<(), NotFresh> {
+    async fn round(&self) -> Result<Fresh, NotFresh> {
         let mut seen = NotFresh::Unavailable("the leader does not answer".to_owned());
         let asking = async {
             loop {
@@ -115,16 +122,20 @@ impl Rounds {
         }
     }
 
-    async fn wait_until_fresh(&self) -> Result<(), NotFresh> {
-        let index = match read_index(&self.raft).await {
-            Ok(index) => index,
-            Err(NotLeading::Leader(leader)) => self.ask(leader).await?,
+    async fn wait_until_fresh(&self) -> Result<Fresh, NotFresh> {
+        // A leader names no entry before the first of its own term.
+        let term = |index: Option<LogId>| index.map(|log_id| log_id.leader_id.term);
+        let (index, led_term) = match read_index(&self.raft).await {
+            Ok(index) => (index, term(index)),
+            Err(NotLeading::Leader(leader)) => (self.ask(leader).await?, None),
             Err(NotLeading::Nobody(reason)) => return Err(NotFresh::Unavailable(reason)),
             Err(NotLeading::Stopped(reason)) => return Err(NotFresh::Stopped(reason)),
         };
-        let Some(index) = index.map(|log_id| log_id.index) else { return Ok(()) };
+        let Some(index) = index.map(|log_id| log_id.index) else {
+            return Ok(Fresh { led_term });
+        };
         let applied = self.raft.wait(None).applied_index_at_least(Some(index), "read index").await;
-        applied.map(drop).map_err(|error| NotFresh::Stopped(error.to_string()))
+        applied.map(|_| Fresh { led_term }).map_err(|error| NotFresh::Stopped(error.to_string()))
     }
 
     async fn ask(&self, leader: Peer) -> Result<Option<LogId>, NotFresh> {

@@ -7,6 +7,12 @@ use super::raft::NodeId;
 /// Most groups a cluster may be founded with. More would only multiply files and heartbeats.
 pub const GROUPS_MAX: u16 = 256;
 
+/// The id of the group that coordinates the nodes: group 0 of the design, beside the metadata groups,
+/// whose ids count from 0.
+pub const COORDINATION: u16 = u16::MAX;
+
+const _: () = assert!(GROUPS_MAX < COORDINATION, "no metadata group has its id");
+
 /// Numbers and names; the components (clock, disk, peers) come separately.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MetadataSettings {
@@ -15,6 +21,9 @@ pub struct MetadataSettings {
     pub groups: u16,
     /// This node within the groups.
     pub node: NodeId,
+    /// Does this node found the groups with `voters` if they have no member yet? A node that joins
+    /// others must not: it waits until they add it.
+    pub found: bool,
     /// The founding voters and where they listen (`host:port`). Only read on the very first start;
     /// every founding voter is given the same map.
     pub voters: BTreeMap<NodeId, String>,
@@ -49,6 +58,7 @@ impl Default for MetadataSettings {
         Self {
             groups: 1,
             node: 1,
+            found: true,
             voters: BTreeMap::from([(1, String::new())]),
             cluster_id: "atoll".to_owned(),
             submit_deadline: Duration::from_secs(5),

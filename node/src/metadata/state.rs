@@ -19,7 +19,10 @@ use std::{
     },
 };
 
-use atoll_core::metadata::{Kv, KvRead, Outcome, apply, apply::ApplyError};
+use atoll_core::{
+    coordination::{Effects, Position},
+    metadata::{Kv, KvRead, Outcome, apply::ApplyError, apply_at},
+};
 use openraft::EntryPayload;
 use redb::{
     Database, Durability, ReadOnlyTable, ReadableDatabase, ReadableTable, Table, TableDefinition,
@@ -28,6 +31,7 @@ use redb::{
 use serde::{Deserialize, Serialize};
 
 use super::{
+    changes::{Applied as AppliedEntries, Changes},
     codec,
     database::{SharedDatabase, open_or_create, put_in_place},
     error::{ReadError, StoreError},
@@ -68,6 +72,7 @@ struct Inner {
     /// Replaced as a whole when a snapshot of another voter is installed.
     database: SharedDatabase,
     unsynced_requests: AtomicUsize,
+    changes: Changes,
 }
 
 impl StateStore {
@@ -88,6 +93,7 @@ impl StateStore {
                 cache_bytes,
                 database: SharedDatabase::new(database),
                 unsynced_requests: AtomicUsize::new(0),
+                changes: Changes::of(paths.group),
             }),
         })
     }
@@ -105,6 +111,11 @@ impl StateStore {
         Ok(Snapshot { rows: txn.open_table(ROWS)?, positions, _database: database })
     }
 
+    /// What is applied, as it is.
+    pub fn changes(&self) -> &Changes {
+        &self.inner.changes
+    }
+
     /// How far the state has come. Blocks.
     pub fn applied(&self) -> Result<Applied, StoreError> {
         let txn = self.inner.database.get()?.begin_read()?;
@@ -119,19 +130,23 @@ impl StateStore {
         let unsynced = self.inner.unsynced_requests.load(Ordering::Relaxed) + requests;
         let durable = unsynced >= SYNC_REQUESTS;
         make_durable(&mut txn, durable)?;
+        let mut effects = Effects::default();
         let outcomes = {
             let mut rows = Rows { table: txn.open_table(ROWS)? };
             let mut positions = txn.open_table(POSITIONS)?;
             let mut applied = read_applied(&positions)?;
             let mut outcomes = Vec::with_capacity(entries.len());
             for entry in entries {
-                outcomes.push(apply_entry(&mut rows, &mut applied, entry)?);
+                outcomes.push(apply_entry(&mut rows, &mut applied, entry, &mut effects)?);
             }
             positions.insert(APPLIED, codec::encode(&applied)?.as_slice())?;
             outcomes
         };
         txn.commit()?;
         self.inner.unsynced_requests.store(if durable { 0 } else { unsynced }, Ordering::Relaxed);
+        if let Some(last) = entries.last() {
+            self.inner.changes.tell(AppliedEntries::Entries { upto: last.log_id.index, effects });
+        }
         Ok(outcomes)
     }
 
@@ -162,6 +177,8 @@ impl StateStore {
             &self.inner.paths.state,
         )?;
         self.inner.database.replace(received);
+        let upto = self.applied()?.log_id.map_or(0, |log_id| log_id.index);
+        self.inner.changes.tell(AppliedEntries::Replaced { upto });
         Ok(())
     }
 
@@ -206,6 +223,7 @@ fn apply_entry(
     rows: &mut Rows<'_>,
     applied: &mut Applied,
     entry: &Entry,
+    effects: &mut Effects,
 ) -> Result<Outcomes, StoreError> {
     let outcomes = match &entry.payload {
         EntryPayload::Blank => Vec::new(),
@@ -214,8 +232,9 @@ fn apply_entry(
             Vec::new()
         }
         EntryPayload::Normal(batch) => {
-            let index = entry.log_id.index;
-            let each = batch.0.iter().map(|request| apply(rows, index, request));
+            let (index, term) = (entry.log_id.index, entry.log_id.leader_id.term);
+            let position = Position { index, term };
+            let each = batch.0.iter().map(|request| apply_at(rows, position, request, effects));
             each.collect::<Result<Vec<Outcome>, _>>().map_err(|error| match error {
                 ApplyError::Kv(error) => error,
                 ApplyError::Corrupt(record) => StoreError::Row(record.to_string()),
@@ -296,6 +315,11 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// The last log entry that this view holds; 0 for none.
+    pub fn index(&self) -> Result<u64, ReadError> {
+        Ok(self.applied()?.log_id.map_or(0, |log_id| log_id.index))
+    }
+
     /// How far this view is applied.
     pub(super) fn applied(&self) -> Result<Applied, StoreError> {
         read_applied(&self.positions)

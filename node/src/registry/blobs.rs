@@ -2,32 +2,13 @@
 
 use atoll_core::{
     Digest, RepoName,
+    gc::GcEpoch,
     metadata::{Command, query},
 };
-use bytes::Bytes;
 use serde_json::json;
 
 use super::{ErrorCode, Registry, RegistryError};
-use crate::tiers::OpenedBlob;
-
-/// A blob to be read.
-#[derive(Debug)]
-pub enum FoundBlob {
-    /// All of it, from memory.
-    Whole(Bytes),
-    /// Piece by piece.
-    Opened(OpenedBlob),
-}
-
-impl FoundBlob {
-    /// Length in bytes.
-    pub fn size(&self) -> u64 {
-        match self {
-            FoundBlob::Whole(bytes) => bytes.len() as u64,
-            FoundBlob::Opened(blob) => blob.size(),
-        }
-    }
-}
+use crate::replicate::{FoundBlob, Presence};
 
 fn blob_unknown(repo: &RepoName, digest: &Digest) -> RegistryError {
     ErrorCode::BlobUnknown
@@ -49,12 +30,12 @@ impl Registry {
     /// `BLOB_UNKNOWN`, or the store cannot read it.
     pub async fn stat_blob(&self, repo: &RepoName, digest: &Digest) -> Result<u64, RegistryError> {
         let size = self.visible_size(repo, digest).await?;
-        if self.tiers.holds(digest) {
+        if self.tiers().holds(digest) {
             return Ok(size);
         }
-        match self.tiers.store().stat(digest).await? {
-            Some(info) => Ok(info.size),
-            None => Err(lost(digest)),
+        match self.blobs.find(digest).await {
+            Presence::Present(size) => Ok(size),
+            Presence::Absent | Presence::Unknown => Err(lost(digest)),
         }
     }
 
@@ -68,12 +49,7 @@ impl Registry {
         digest: &Digest,
     ) -> Result<FoundBlob, RegistryError> {
         let size = self.visible_size(repo, digest).await?;
-        if self.tiers.keeps(size) {
-            let bytes = self.tiers.read_small(digest, size).await?;
-            return bytes.map(FoundBlob::Whole).ok_or_else(|| lost(digest));
-        }
-        let opened = self.tiers.open(digest).await?;
-        opened.map(FoundBlob::Opened).ok_or_else(|| lost(digest))
+        Ok(self.blobs.open_blob(digest, size).await?)
     }
 
     /// Makes a blob that the caller may read somewhere visible in `repo` too. `false` when there is
@@ -88,10 +64,11 @@ impl Registry {
         from: Option<&RepoName>,
     ) -> Result<bool, RegistryError> {
         let Some(size) = self.mountable_size(digest, from).await? else { return Ok(false) };
-        if !matches!(self.tiers.store().stat(digest).await, Ok(Some(_))) {
+        if !matches!(self.blobs.find(digest).await, Presence::Present(_)) {
             return Ok(false);
         }
-        let link = Command::LinkBlob { repo: repo.clone(), digest: *digest, size };
+        let vg = GcEpoch(0);
+        let link = Command::LinkBlob { repo: repo.clone(), digest: *digest, size, vg };
         self.submit(link).await?;
         Ok(true)
     }
@@ -129,9 +106,10 @@ impl Registry {
     }
 }
 
-/// The repository has the blob, the store does not: an acknowledged blob is out of reach, which is
+/// The repository has the blob, no node that can be reached does: an acknowledged blob is out of reach, which is
 /// never a 404.
 fn lost(digest: &Digest) -> RegistryError {
-    let message = format_args!("blob `{digest}` is known but cannot be read here; push it again");
-    RegistryError::unavailable(message, anyhow::anyhow!("the store has no copy of {digest}"))
+    let message =
+        format_args!("blob `{digest}` is known but no copy can be read now; push it again");
+    RegistryError::unavailable(message, anyhow::anyhow!("no copy of {digest} can be reached"))
 }

@@ -15,6 +15,7 @@ use super::{ErrorCode, RegistryError};
 use crate::{
     auth::AccessDenied,
     metadata::{ReadError as MetadataReadError, SubmitError},
+    replicate::{FetchError, WriteError},
     store::{CommitError, NoSpace, ReadError, UploadError},
 };
 
@@ -73,6 +74,10 @@ impl From<Refusal> for RegistryError {
                 "the request is too old to be told from a retry",
                 refusal,
             ),
+            Refusal::Reverify => {
+                RegistryError::unavailable("unused blobs are being collected; push again", refusal)
+            }
+            Refusal::GcEpochPassed { .. } => RegistryError::internal(refusal),
         }
     }
 }
@@ -168,6 +173,44 @@ impl From<Arc<ReadError>> for RegistryError {
                         RegistryError::unavailable("the disk cannot read the content now", cause)
                     }
                 }
+            }
+        }
+    }
+}
+
+impl From<FetchError> for RegistryError {
+    fn from(error: FetchError) -> Self {
+        match error {
+            FetchError::Local(error) => error.into(),
+            FetchError::OutOfReach(_) => {
+                let message = "the content is known but no copy of it can be read now; push it \
+                               again if this goes on";
+                RegistryError::unavailable(message, error)
+            }
+            FetchError::WrongBytes(_) => {
+                RegistryError::unavailable("a copy of the content is damaged; try again", error)
+            }
+        }
+    }
+}
+
+impl From<WriteError> for RegistryError {
+    fn from(error: WriteError) -> Self {
+        match error {
+            WriteError::Commit(error) => error.into(),
+            WriteError::TooFewCopies(_) => RegistryError::unavailable(
+                "too few nodes can store the content now; push it again",
+                error,
+            ),
+            WriteError::Fenced(_) => RegistryError::unavailable(
+                "this node has lost touch with its cluster; try again or ask another",
+                error,
+            ),
+            WriteError::ViewLate(_) => {
+                RegistryError::unavailable("the cluster is changing; push the content again", error)
+            }
+            WriteError::Debt(_) => {
+                RegistryError::unavailable("the disk failed; push the blob again", error)
             }
         }
     }

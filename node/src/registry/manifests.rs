@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use atoll_core::{
     Algorithm, Digest, Reference, RepoName, Tag,
+    gc::GcEpoch,
     manifest::{self, Manifest},
     metadata::{Command, Precondition, PutManifest, query, record::ManifestRecord},
 };
@@ -20,6 +21,8 @@ pub struct FoundManifest {
     pub digest: Digest,
     /// What is recorded of it.
     pub record: ManifestRecord,
+    /// Was a tag read without asking the quorum, which was out of reach?
+    pub is_stale: bool,
 }
 
 /// A push that was done.
@@ -52,20 +55,36 @@ impl Registry {
         repo: &RepoName,
         reference: &Reference,
     ) -> Result<FoundManifest, RegistryError> {
+        let mut is_stale = false;
         let found = match reference {
             Reference::Digest(digest) => {
                 let ask = |kv: &Snapshot| Ok(query::manifest(kv, repo, digest)?);
-                self.find(repo, ask).await?.map(|record| FoundManifest { digest: *digest, record })
+                let record = self.find(repo, ask).await?;
+                record.map(|record| FoundManifest { digest: *digest, record, is_stale })
             }
             Reference::Tag(tag) => {
-                let snapshot = self.metadata.linearizable(repo).await?;
+                let snapshot = match self.metadata.linearizable(repo).await {
+                    Ok(snapshot) => snapshot,
+                    Err(error) if self.settings.stale_pulls => {
+                        tracing::debug!(%repo, %tag, %error, "tag answered without the quorum");
+                        is_stale = true;
+                        self.metadata.snapshot(repo)?
+                    }
+                    Err(error) => return Err(error.into()),
+                };
                 match query::tag(&snapshot, repo, tag)? {
                     None => None,
                     Some(at) => query::manifest(&snapshot, repo, &at.digest)?
-                        .map(|record| FoundManifest { digest: at.digest, record }),
+                        .map(|record| FoundManifest { digest: at.digest, record, is_stale }),
                 }
             }
         };
+        if found.is_none() && is_stale {
+            // What is old may say what there was, never that there is nothing.
+            let message = "the metadata cannot be read now; try again";
+            let cause = anyhow::anyhow!("no quorum, and this node knows no such tag");
+            return Err(RegistryError::unavailable(message, cause));
+        }
         found.ok_or_else(|| manifest_unknown(repo, reference))
     }
 
@@ -74,12 +93,7 @@ impl Registry {
     /// # Errors
     /// They cannot be read here.
     pub async fn read_manifest(&self, found: &FoundManifest) -> Result<Bytes, RegistryError> {
-        let read = self.tiers.read_small(&found.digest, found.record.size).await?;
-        read.ok_or_else(|| {
-            let message = "the manifest is known but cannot be read here; push it again";
-            let cause = anyhow::anyhow!("the store has no copy of manifest {}", found.digest);
-            RegistryError::unavailable(message, cause)
-        })
+        Ok(self.blobs.read_small(&found.digest, found.record.size).await?)
     }
 
     /// Pushes a manifest by tag or by digest, with more tags if there are any.
@@ -107,11 +121,12 @@ impl Registry {
         let manifest = manifest::parse(content_type, &body)?;
         let digest = named_digest(reference, &body)?;
         let size = body.len() as u64;
-        self.tiers.store().put(&digest, body.clone()).await?;
+        self.blobs.put(&digest, body.clone()).await?;
         let subject = manifest.subject;
         let put = self.put_command(repo, digest, size, manifest, tags.clone(), condition);
+        self.pin(&put).await?;
         self.submit(Command::PutManifest(put)).await?;
-        self.tiers.insert(&digest, body).await;
+        self.tiers().insert(&digest, body).await;
         Ok(PushedManifest { digest, subject, tags })
     }
 
@@ -148,6 +163,7 @@ impl Registry {
             tags,
             precondition,
             protected: self.protection(repo),
+            vg: GcEpoch(0),
         }
     }
 

@@ -5,11 +5,14 @@
 
 use std::time::Duration;
 
-use atoll_core::{Algorithm, Digest, RepoName, metadata::Command, route::UploadId};
+use atoll_core::{Algorithm, Digest, RepoName, gc::GcEpoch, metadata::Command, route::UploadId};
 use bytes::Bytes;
 
 use super::{Registry, RegistryError};
-use crate::store::{UploadError, UploadWriter};
+use crate::{
+    replicate::Early,
+    store::{UploadError, UploadWriter},
+};
 
 /// How long a request waits for another to leave the same session.
 const TURN_WAIT: Duration = Duration::from_secs(5);
@@ -52,9 +55,13 @@ impl Registry {
         {
             return Ok(Begun::Mounted(*digest));
         }
-        self.tiers.store().ensure_room().await?;
+        self.tiers().store().ensure_room().await?;
         let algorithm = ask.algorithm.unwrap_or(Algorithm::Sha256);
-        Ok(Begun::Session(self.tiers.store().create_upload(repo, algorithm)?))
+        Ok(Begun::Session(self.tiers().store().create_upload_at(
+            self.blobs.cluster().me(),
+            repo,
+            algorithm,
+        )?))
     }
 
     /// Bytes that a session has received.
@@ -62,7 +69,7 @@ impl Registry {
     /// # Errors
     /// `BLOB_UPLOAD_UNKNOWN`.
     pub fn upload_offset(&self, repo: &RepoName, id: UploadId) -> Result<u64, RegistryError> {
-        Ok(self.tiers.store().upload_status(repo, id)?)
+        Ok(self.tiers().store().upload_status(repo, id)?)
     }
 
     /// Takes a session for writing. One request at a time may have it; another waits for its turn,
@@ -77,7 +84,7 @@ impl Registry {
     ) -> Result<UploadWriter, RegistryError> {
         let mut turns_left = TURN_WAIT.as_millis() / TURN_POLL.as_millis();
         loop {
-            match self.tiers.store().upload(repo, id) {
+            match self.tiers().store().upload(repo, id) {
                 Err(UploadError::Busy(_)) if turns_left > 0 => turns_left -= 1,
                 taken => return Ok(taken?),
             }
@@ -90,10 +97,16 @@ impl Registry {
     /// # Errors
     /// `BLOB_UPLOAD_UNKNOWN`.
     pub async fn cancel_upload(&self, repo: &RepoName, id: UploadId) -> Result<(), RegistryError> {
-        Ok(self.tiers.store().cancel_upload(repo, id).await?)
+        Ok(self.tiers().store().cancel_upload(repo, id).await?)
     }
 
-    /// Ends a session as the blob `digest`: verified, durable, then visible in the repository.
+    /// Begins to send a blob to its owners while its bytes still come in, where that is of use.
+    pub fn begin_early(&self, digest: &Digest, size: Option<u64>) -> Option<Early> {
+        self.blobs.begin_early(digest, size)
+    }
+
+    /// Ends a session as the blob `digest`: verified, durable at its owners, then visible in the
+    /// repository. `early` was fed the session's bytes, all of them.
     ///
     /// # Errors
     /// `DIGEST_INVALID` (the session is gone then), or the disk or the metadata failed.
@@ -102,8 +115,9 @@ impl Registry {
         repo: &RepoName,
         writer: UploadWriter,
         digest: &Digest,
+        early: Option<Early>,
     ) -> Result<(), RegistryError> {
-        let blob = writer.commit(digest).await?;
+        let blob = self.blobs.commit(writer, digest, early).await?;
         self.link(repo, digest, blob.size).await
     }
 
@@ -117,13 +131,14 @@ impl Registry {
         digest: &Digest,
         bytes: Bytes,
     ) -> Result<(), RegistryError> {
-        let blob = self.tiers.store().put(digest, bytes.clone()).await?;
+        let blob = self.blobs.put(digest, bytes.clone()).await?;
         self.link(repo, digest, blob.size).await?;
-        self.tiers.insert(digest, bytes).await;
+        self.tiers().insert(digest, bytes).await;
         Ok(())
     }
 
     async fn link(&self, repo: &RepoName, digest: &Digest, size: u64) -> Result<(), RegistryError> {
-        self.submit(Command::LinkBlob { repo: repo.clone(), digest: *digest, size }).await
+        let vg = GcEpoch(0);
+        self.submit(Command::LinkBlob { repo: repo.clone(), digest: *digest, size, vg }).await
     }
 }

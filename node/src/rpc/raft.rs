@@ -121,6 +121,9 @@ impl Peers for RaftPeers {
                 Call::Vote => answer(peer.id, within, client.vote(request)).await,
                 Call::ReadIndex => answer(peer.id, within, client.read_index(request)).await,
                 Call::Propose => answer(peer.id, within, client.propose(request)).await,
+                Call::ChangeMembers => {
+                    answer(peer.id, within, client.change_members(request)).await
+                }
             }
         })
     }

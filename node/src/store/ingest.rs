@@ -120,7 +120,12 @@ impl Ingest {
         }
     }
 
-    fn open(&mut self, disk: &dyn Disk, paths: &Paths) -> Result<Arc<dyn DiskFile>, StoreIo> {
+    /// The file, opened if it was closed, created if there is none.
+    pub(crate) fn open(
+        &mut self,
+        disk: &dyn Disk,
+        paths: &Paths,
+    ) -> Result<Arc<dyn DiskFile>, StoreIo> {
         if let Some(file) = &self.file {
             return Ok(Arc::clone(file));
         }

@@ -39,16 +39,32 @@ pub(crate) fn commit(
     if !ingest.is_on_disk() {
         return put(disk, paths, id, rest, digest);
     }
-    let computed = ingest
-        .append(disk, paths, rest)
-        .and_then(|()| ingest.digest(disk, paths, digest.algorithm()))
-        .map_err(DiskFailure::from)?;
-    expect_digest(digest, computed)?;
+    verify(disk, paths, &mut ingest, rest, digest)?;
     ingest
         .seal(disk, paths, *digest)
         .and_then(|()| publish(disk, paths, id, digest))
         .map_err(DiskFailure::from)?;
     Ok(ingest.offset())
+}
+
+/// Writes the `rest` of an upload and compares all of it with its digest. An upload that has nothing on
+/// the disk is left in memory.
+pub(crate) fn verify(
+    disk: &dyn Disk,
+    paths: &Paths,
+    ingest: &mut Ingest,
+    rest: &[Bytes],
+    digest: &Digest,
+) -> Result<(), CommitError> {
+    let computed = if ingest.is_on_disk() {
+        ingest
+            .append(disk, paths, rest)
+            .and_then(|()| ingest.digest(disk, paths, digest.algorithm()))
+            .map_err(DiskFailure::from)?
+    } else {
+        digest_of(rest, digest.algorithm())
+    };
+    expect_digest(digest, computed)
 }
 
 /// Publishes content that is in memory. A wrong digest never touches the disk.

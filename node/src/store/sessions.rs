@@ -167,6 +167,11 @@ impl Sessions {
         (table.budget.sessions(), table.budget.bytes())
     }
 
+    /// Is there such a session?
+    pub(crate) fn contains(&self, id: UploadId) -> bool {
+        self.locked().open.contains_key(&id)
+    }
+
     /// Files that idle sessions keep open.
     pub(crate) fn idle_files(&self) -> usize {
         self.locked().idle_files

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use futures_util::future::{MaybeDone, maybe_done};
 
 use super::{
-    BlobInfo, Shared,
+    BlobInfo, SealedUpload, Shared,
     error::{CommitError, DiskFailure, UploadCancelled, UploadError, WriteFailure},
     sessions::{Lease, Meter},
 };
@@ -129,6 +129,19 @@ impl UploadWriter {
             .io
             .disk_op(move |disk| shared.commit_blocking(&**disk, lease, &rest, digest, claim))
             .await
+    }
+
+    /// Verifies everything received against `digest` and keeps it, unpublished, for whoever sends it
+    /// on. When the digest is wrong, the session is over.
+    ///
+    /// # Errors
+    /// As [`commit`](Self::commit).
+    pub async fn seal(mut self, digest: &Digest) -> Result<SealedUpload, CommitError> {
+        self.land().await?;
+        let lease = self.take_lease()?;
+        lease.begin_commit()?;
+        let rest = self.take_pending();
+        SealedUpload::seal(Arc::clone(&self.shared), lease, rest, *digest).await
     }
 
     fn take_lease(&mut self) -> Result<Lease, WriteFailure> {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use atoll_core::{
     Digest, RepoName, Tag,
     digest::Algorithm,
+    gc::GcEpoch,
     metadata::{
         Command, Outcome, PutManifest,
         command::{Precondition, TagProtection},
@@ -41,7 +42,8 @@ pub fn tag(name: &str) -> Tag {
 }
 
 pub fn link(repo_name: &str, content: &str) -> Command {
-    Command::LinkBlob { repo: repo(repo_name), digest: digest(content), size: content.len() as u64 }
+    let size = content.len() as u64;
+    Command::LinkBlob { repo: repo(repo_name), digest: digest(content), size, vg: GcEpoch(0) }
 }
 
 /// A manifest without blobs whose bytes are `content`, tagged.
@@ -60,6 +62,7 @@ pub fn put(repo_name: &str, content: &str, tag_name: &str) -> Command {
         tags: vec![tag(tag_name)],
         precondition: Precondition::Always,
         protected: TagProtection::None,
+        vg: GcEpoch(0),
     })
 }
 

@@ -14,6 +14,9 @@
 //! manifest stays and its pulls fail at that blob until it is pushed again; the manifest's references
 //! stay too, so collection keeps the bytes. A push of the manifest is refused until the blob is back.
 //! Likewise a child may be deleted under its index.
+//!
+//! Collection ([`crate::gc`]): what is condemned here is needed by no manifest, and nothing comes to
+//! need it or to link it while it is. A link to it stays until the end, invisible.
 
 use super::{
     command::{Command, Outcome, Refusal, Request},
@@ -22,9 +25,14 @@ use super::{
     query::{self, QueryError},
     record::{LinkRecord, Record},
 };
-use crate::{Digest, RepoName};
+use crate::{
+    Digest, RepoName,
+    coordination::{self, Effects, Position},
+    gc::GcEpoch,
+};
 
 mod dedupe;
+mod gc;
 mod manifest;
 mod repo;
 mod tag;
@@ -47,21 +55,39 @@ pub fn apply<K: Kv>(
     index: u64,
     request: &Request,
 ) -> Result<Outcome, ApplyError<K::Error>> {
+    apply_at(kv, Position { index, term: 0 }, request, &mut Effects::default())
+}
+
+/// As [`apply`], for a log that may hold [`Command::Coordinate`]: what such a command did beside its
+/// outcome is added to `effects`. One that was applied before does nothing again.
+pub fn apply_at<K: Kv>(
+    kv: &mut K,
+    position: Position,
+    request: &Request,
+    effects: &mut Effects,
+) -> Result<Outcome, ApplyError<K::Error>> {
     if let Some(answer) = dedupe::answer(kv, request.id)? {
         return Ok(answer);
     }
-    let outcome = match change(kv, index, &request.command) {
-        Ok(()) => Outcome::Done,
-        Err(Stop::Refused(refusal)) => Outcome::Refused(refusal),
-        Err(Stop::Failed(error)) => return Err(error),
+    let outcome = match &request.command {
+        Command::Coordinate(command) => {
+            Outcome::Coordinated(coordination::apply(kv, position, command, effects)?)
+        }
+        command => match change(kv, position.index, command) {
+            Ok(()) => Outcome::Done,
+            Err(Stop::Refused(refusal)) => Outcome::Refused(refusal),
+            Err(Stop::Failed(error)) => return Err(error),
+        },
     };
-    dedupe::remember(kv, index, request.id, &outcome)?;
+    dedupe::remember(kv, position.index, request.id, &outcome)?;
     Ok(outcome)
 }
 
 fn change<K: Kv>(kv: &mut K, index: u64, command: &Command) -> Result<(), Stop<K::Error>> {
     match command {
-        Command::LinkBlob { repo, digest, size } => link_blob(kv, index, repo, digest, *size),
+        Command::LinkBlob { repo, digest, size, vg } => {
+            link_blob(kv, index, repo, digest, *size, *vg)
+        }
         Command::UnlinkBlob { repo, digest } => unlink_blob(kv, repo, digest),
         Command::PutManifest(push) => manifest::put(kv, index, push),
         Command::DeleteManifest { repo, digest, protected } => {
@@ -70,6 +96,11 @@ fn change<K: Kv>(kv: &mut K, index: u64, command: &Command) -> Result<(), Stop<K
         Command::DeleteTag { repo, tag, precondition, protected } => {
             tag::delete(kv, repo, tag, precondition, protected)
         }
+        // Not a change to tags: `apply_at` has seen to it.
+        Command::Coordinate(_) => Ok(()),
+        Command::Condemn { e, digests } => gc::condemn(kv, *e, digests),
+        Command::CondemnAbort { e, digests } => gc::abort(kv, *e, digests),
+        Command::CondemnFinish { e, digests } => gc::finish(kv, *e, digests),
     }
 }
 
@@ -79,7 +110,9 @@ fn link_blob<K: Kv>(
     repo: &RepoName,
     digest: &Digest,
     size: u64,
+    vg: GcEpoch,
 ) -> Result<(), Stop<K::Error>> {
+    gc::verify(kv, vg, [digest])?;
     let record = LinkRecord { size }.encode();
     put(kv, &keys::link(repo, digest), &record)?;
     put(kv, &keys::holder(digest, repo), &record)?;

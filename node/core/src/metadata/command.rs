@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Digest, RepoName, Tag};
+use crate::{Digest, RepoName, Tag, coordination, gc::GcEpoch};
+
+mod stored;
 
 /// Names one request for ever: a retry carries the same id and gets the first answer again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -24,8 +26,9 @@ pub struct Request {
     pub command: Command,
 }
 
-/// One atomic change.
+/// One atomic change. How it looks in a log is in `stored.rs`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "stored::Command", into = "stored::Command")]
 #[expect(clippy::large_enum_variant, reason = "a command lives for one log entry, not in arrays")]
 pub enum Command {
     /// The blob was uploaded or mounted into the repository: make it visible there.
@@ -36,6 +39,9 @@ pub enum Command {
         digest: Digest,
         /// Its length in bytes.
         size: u64,
+        /// The collection epoch that was read before the copies were made or pinned; they carry it,
+        /// or a newer one, as their stamp. See [`Refusal::Reverify`].
+        vg: GcEpoch,
     },
     /// Remove the blob from the repository. Other repositories keep theirs.
     UnlinkBlob {
@@ -66,9 +72,37 @@ pub enum Command {
         /// Refuse when this pattern protects the tag.
         protected: TagProtection,
     },
+    /// Collection: mark those of the blobs that no manifest of this group needs and that are not
+    /// marked already. Every group accepts an epoch once; what it marked is in its state.
+    Condemn {
+        /// Which round. Must be newer than every one before.
+        e: GcEpoch,
+        /// Which blobs. May be none: then only the epoch passes.
+        digests: Vec<Digest>,
+    },
+    /// Collection: take those of the marks back that are of this round.
+    CondemnAbort {
+        /// Which round.
+        e: GcEpoch,
+        /// Which blobs.
+        digests: Vec<Digest>,
+    },
+    /// Collection: the copies are gone. Remove those of the marks that are of this round, and every
+    /// link to their blobs.
+    CondemnFinish {
+        /// Which round.
+        e: GcEpoch,
+        /// Which blobs.
+        digests: Vec<Digest>,
+    },
+    /// A change to the coordination tree; only in the log of group 0.
+    Coordinate(coordination::Command),
 }
 
 /// The push of one manifest.
+///
+/// In logs this struct stands as it did in the first version, without `vg`: `stored.rs` writes that
+/// beside it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PutManifest {
     /// Where.
@@ -100,6 +134,11 @@ pub struct PutManifest {
     pub precondition: Precondition,
     /// Tags that exist already and match this may not move.
     pub protected: TagProtection,
+    /// The collection epoch that was read before the manifest's own bytes were stored and everything
+    /// it refers to was pinned; all those copies carry it, or a newer one, as their stamp. See
+    /// [`Refusal::Reverify`].
+    #[serde(skip)]
+    pub vg: GcEpoch,
 }
 
 /// A condition on the present value of a tag (`If-Match`, `If-None-Match: *`).
@@ -174,6 +213,8 @@ pub enum Outcome {
     Done,
     /// Nothing was changed, because …
     Refused(Refusal),
+    /// The answer to [`Command::Coordinate`].
+    Coordinated(coordination::Outcome),
 }
 
 /// Why a command changed nothing.
@@ -234,6 +275,17 @@ pub enum Refusal {
     /// The request is so old that it can no longer be told from a retry of an applied one.
     #[error("the request came too late, whether it was applied is not known any more")]
     Expired,
+    /// A collection has begun since the command was prepared (`vg` is older than the group's epoch),
+    /// or a blob that it relies on is condemned. Whoever sent it reads the epoch again, pins the
+    /// blobs again and sends it anew, under a new request id. Clients never see this.
+    #[error("the blobs must be verified again: a collection has begun meanwhile")]
+    Reverify,
+    /// A collection asked with an epoch that is not newer than the last one.
+    #[error("collection epoch {epoch} has been here already")]
+    GcEpochPassed {
+        /// The newest epoch of the group.
+        epoch: GcEpoch,
+    },
 }
 
 /// How many missing blobs a refusal names.

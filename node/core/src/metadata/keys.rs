@@ -13,6 +13,8 @@
 //! | `D` client sequence                          | `DedupeRecord`        | was this request applied?             |
 //! | `A` index                                    | `AgeRecord`           | whose answer is the oldest?           |
 //! | `C` client                                   | `ClientRecord`        | what was forgotten of the client?     |
+//! | `G`                                          | `GcRecord`            | which collection was the last?        |
+//! | `X` digest                                   | `CondemnedRecord`     | is the blob condemned, and by which?  |
 //!
 //! The order of keys is the order of what they are made of, and no two facts share a key: a name
 //! ends with a zero byte, which no name contains and which sorts before every byte that one may
@@ -39,6 +41,8 @@ const REFERENCE: u8 = b'F';
 const DEDUPE: u8 = b'D';
 const AGE: u8 = b'A';
 const CLIENT: u8 = b'C';
+const GC: u8 = b'G';
+const CONDEMNED: u8 = b'X';
 
 /// The value of a row whose key says everything.
 pub const MARK: &[u8] = &[];
@@ -61,6 +65,11 @@ pub fn links_of(repo: &RepoName) -> Vec<u8> {
 /// A blob visible in a repository.
 pub fn link(repo: &RepoName, digest: &Digest) -> Vec<u8> {
     Key::new(LINK).repo(repo).digest(digest).0
+}
+
+/// Prefix of all blobs that are visible anywhere.
+pub fn holders() -> Vec<u8> {
+    Key::new(HOLDER).0
 }
 
 /// Prefix of the repositories in which a blob is visible.
@@ -148,6 +157,21 @@ pub fn client(client: u128) -> Vec<u8> {
     Key::new(CLIENT).bytes(&client.to_be_bytes()).0
 }
 
+/// The newest collection.
+pub fn gc() -> Vec<u8> {
+    Key::new(GC).0
+}
+
+/// Prefix of all condemned blobs.
+pub fn all_condemned() -> Vec<u8> {
+    Key::new(CONDEMNED).0
+}
+
+/// A condemned blob.
+pub fn condemned(digest: &Digest) -> Vec<u8> {
+    Key::new(CONDEMNED).digest(digest).0
+}
+
 /// The first key after all that start with `prefix`; none when there is no such key.
 pub fn prefix_end(prefix: &[u8]) -> Option<Vec<u8>> {
     let last = prefix.iter().rposition(|&byte| byte != u8::MAX)?;
@@ -165,6 +189,13 @@ pub(super) fn text<T: FromStr>(bytes: &[u8]) -> Option<T> {
 pub(super) fn whole_digest(bytes: &[u8]) -> Option<Digest> {
     let (&code, hash) = bytes.split_first()?;
     Digest::from_bytes(algorithm(code)?, hash)
+}
+
+/// The digest that begins `bytes`, and the name after it.
+pub(super) fn digest_and_text<T: FromStr>(bytes: &[u8]) -> Option<(Digest, T)> {
+    let len = algorithm(*bytes.first()?)?.len_bytes();
+    let (digest, name) = bytes.split_at_checked(1 + len)?;
+    Some((whole_digest(digest)?, text(name)?))
 }
 
 /// The byte of an algorithm. On disk for ever; in the order of [`Algorithm`], so that keys sort as

@@ -12,9 +12,13 @@ use super::{
 };
 use crate::{Digest, RepoName, Tag};
 
+mod collection;
 mod page;
 mod referrers;
 
+pub use collection::{
+    UNREFERENCED_SCANNED_MAX, Unreferenced, condemned, gc_epoch, marks, unreferenced,
+};
 pub use page::{Page, linking_repos_page, repos_page, tags_page};
 pub use referrers::{
     REFERRERS_PAGE_BYTES_MAX, REFERRERS_SCANNED_MAX, Referrer, ReferrersPage, referrers_page,
@@ -49,13 +53,22 @@ pub fn tag<K: KvRead + ?Sized>(
     read(kv, &keys::tag(repo, tag))
 }
 
-/// The blob, if it is visible in the repository.
+/// The blob, if it is visible in the repository: linked there, and not condemned.
 pub fn link<K: KvRead + ?Sized>(
     kv: &K,
     repo: &RepoName,
     digest: &Digest,
 ) -> Result<Option<LinkRecord>, QueryError<K::Error>> {
-    read(kv, &keys::link(repo, digest))
+    visible(kv, digest, read(kv, &keys::link(repo, digest))?)
+}
+
+/// Hides what is found of a condemned blob.
+fn visible<K: KvRead + ?Sized, T>(
+    kv: &K,
+    digest: &Digest,
+    found: Option<T>,
+) -> Result<Option<T>, QueryError<K::Error>> {
+    if found.is_some() && condemned(kv, digest)?.is_some() { Ok(None) } else { Ok(found) }
 }
 
 /// The blob, if it is visible in any repository. The answer must not show to a client that may not
@@ -70,7 +83,7 @@ pub fn linked_anywhere<K: KvRead + ?Sized>(
         first = Some(LinkRecord::decode(value));
         false
     })?;
-    Ok(first.transpose()?)
+    visible(kv, digest, first.transpose()?)
 }
 
 /// Does the repository hold anything (a blob or a manifest)?

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::command::{Outcome, RequestId};
-use crate::Digest;
+use crate::{Digest, gc::GcEpoch};
 
 /// One kind of row.
 pub trait Record: Serialize + DeserializeOwned {
@@ -122,6 +122,20 @@ pub struct ClientRecord {
     pub touched: u64,
 }
 
+/// How far collection has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GcRecord {
+    /// The newest epoch that condemned, or tried to.
+    pub epoch: GcEpoch,
+}
+
+/// A blob that is being collected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CondemnedRecord {
+    /// The epoch that condemned it.
+    pub epoch: GcEpoch,
+}
+
 macro_rules! records {
     ($($record:ident: $kind:literal),* $(,)?) => {
         $(impl Record for $record {
@@ -139,6 +153,8 @@ records! {
     DedupeRecord: "request answer",
     AgeRecord: "request age",
     ClientRecord: "client",
+    GcRecord: "collection epoch",
+    CondemnedRecord: "condemned blob",
 }
 
 /// A row does not hold what it must: the disk or a build from the future wrote it.

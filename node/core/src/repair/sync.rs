@@ -10,10 +10,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Cell, Cells, placement_at};
+use super::{Cell, Cells};
 use crate::{
     ring::{NodeId, Position, Ring},
-    view::{Configuration, Epoch, View},
+    view::{Configuration, Epoch, View, write_quorum},
 };
 
 /// One catching-up of one node, as of one view.
@@ -51,8 +51,8 @@ impl Sync {
         for cell in cells.iter() {
             let mut sets = BTreeSet::new();
             for end in cells.ends(cell, &rings) {
-                let placed = placement_at(view, &end).contains(&me);
-                stands_in |= !placed && acting_at(view, &end).contains(&me);
+                let placed = view.placement_at(&end).contains(&me);
+                stands_in |= !placed && view.acting_at(&end).contains(&me);
                 if placed {
                     sets.extend(view.open.iter().map(|open| open_set(view, open, &end)));
                 }
@@ -110,15 +110,9 @@ impl Sync {
     }
 }
 
-fn acting_at(view: &View, at: &Position) -> Vec<NodeId> {
-    view.ring.walk(view.ring.point_at(at), view.copies(), |node| view.is_up(node))
-}
-
 fn open_set(view: &View, open: &Configuration, at: &Position) -> OpenSet {
-    let copies = usize::from(view.replicas).min(open.ring.nodes().count());
-    let quorum = copies / 2 + 1;
-    let mut members =
-        open.ring.walk(open.ring.point_at(at), copies, |node| open.up.contains(&node));
+    let quorum = write_quorum(open.copies(view.replicas));
+    let mut members = open.acting_at(at, usize::from(view.replicas));
     members.sort();
     let needed = (members.len() + 1).saturating_sub(quorum);
     OpenSet { members, needed }

@@ -102,7 +102,7 @@ fn co_owners_share_the_cells_of_their_arcs() {
     for (node, cells) in shared {
         for cell in cells {
             let (_, last) = Cells::of(&view).range(cell);
-            let owners = placement_at(&view, &last);
+            let owners = view.placement_at(&last);
             assert!(owners.contains(&node) && owners.contains(&NodeId(1)));
         }
     }
@@ -169,7 +169,7 @@ proptest! {
         let copies = usize::from(view.replicas).min(open.ring.nodes().count());
         for cell in Cells::of(&view).iter() {
             let (_, last) = Cells::of(&view).range(cell);
-            if !placement_at(&view, &last).contains(&me) {
+            if !view.placement_at(&last).contains(&me) {
                 continue;
             }
             let acting =

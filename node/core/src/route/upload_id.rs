@@ -1,14 +1,16 @@
 //! The id of an upload session.
 //!
-//! 128 random bits, written as a UUID in exactly one spelling: lower case, with hyphens. Whoever
-//! knows the id may not yet use the session; it only must be impossible to guess or to spell twice.
-//! The `uuid` crate would parse four more spellings, each of them a second name for one session.
+//! 128 bits, written as a UUID in exactly one spelling: lower case, with hyphens. The last two bytes
+//! are the number of the node that holds the session, so that every node knows where a request
+//! belongs without asking; the others are random. Whoever knows the id may not yet use the session;
+//! it only must be impossible to guess or to spell twice. The `uuid` crate would parse four more
+//! spellings, each of them a second name for one session.
 
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use crate::digest::echo;
+use crate::{digest::echo, ring::NodeId};
 
 /// Characters of the textual form: 32 hexadecimal digits and 4 hyphens.
 const TEXT_LEN: usize = 36;
@@ -26,6 +28,19 @@ impl UploadId {
         bytes[6] = bytes[6] & 0x0f | 0x40;
         bytes[8] = bytes[8] & 0x3f | 0x80;
         UploadId(u128::from_be_bytes(bytes))
+    }
+
+    /// The id of a session that `node` holds: 106 random bits and the node's number.
+    pub const fn of_node(node: NodeId, mut random: [u8; 16]) -> UploadId {
+        let [high, low] = node.0.to_be_bytes();
+        random[14] = high;
+        random[15] = low;
+        UploadId::from_bytes(random)
+    }
+
+    /// The node that holds the session, if it exists at all.
+    pub const fn node(self) -> NodeId {
+        NodeId(self.0 as u16)
     }
 
     /// The raw bytes, most significant first.
@@ -123,6 +138,17 @@ mod tests {
             UploadId::from_bytes([0; 16]).to_string(),
             "00000000-0000-4000-8000-000000000000"
         );
+    }
+
+    #[test]
+    fn an_id_names_its_node() {
+        for node in [0, 1, 7, 0x1234, u16::MAX] {
+            let id = UploadId::of_node(NodeId(node), [0xab; 16]);
+            assert_eq!(id.node(), NodeId(node));
+            assert_eq!(id.to_string().parse::<UploadId>().unwrap().node(), NodeId(node));
+        }
+        let text = UploadId::of_node(NodeId(0x0102), [0; 16]).to_string();
+        assert_eq!(text, "00000000-0000-4000-8000-000000000102");
     }
 
     #[test]

@@ -4,15 +4,22 @@
 //! opening takes an advisory lock on the file `LOCK` at its top, which the kernel releases when
 //! the process ends, however it ends. That file belongs to this module and is not listed.
 //!
+//! What the node creates is for its own user: among it are private keys, and blobs that a client may
+//! see only with leave. Folders and files get no rights for group and others; a data folder that
+//! exists already keeps what its owner gave it.
+//!
 //! This is the only file of the node that names `std::fs`.
 
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "this is the door")]
 
 use std::{
     ffi::OsString,
-    fs::{self, File, OpenOptions},
+    fs::{self, DirBuilder, File, OpenOptions},
     io,
-    os::{fd::AsRawFd, unix::fs::FileExt},
+    os::{
+        fd::AsRawFd,
+        unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt},
+    },
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -20,6 +27,12 @@ use std::{
 use rustix::fs::{FlockOperation, flock, fstatvfs};
 
 use super::{DirEntry, Disk, DiskFile, LOCK_NAME, Space, checked, checked_entry};
+
+/// Rights of new files: for the owner.
+const FILE_MODE: u32 = 0o600;
+
+/// Rights of new folders: likewise.
+const FOLDER_MODE: u32 = 0o700;
 
 /// A folder of the machine's file system, owned by this process.
 #[derive(Debug)]
@@ -46,7 +59,8 @@ impl RealDisk {
     /// [`FolderInUse`] inside an [`io::Error`] of kind `ResourceBusy` when another process owns
     /// the folder; whatever the operating system says otherwise.
     pub fn open(root: &Path) -> io::Result<RealDisk> {
-        fs::create_dir_all(root).map_err(|error| named("create data folder", root, &error))?;
+        let created = DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(root);
+        created.map_err(|error| named("create data folder", root, &error))?;
         let root = root.canonicalize().map_err(|error| named("open data folder", root, &error))?;
         let lock = lock_folder(&root)?;
         Ok(RealDisk { root, lock })
@@ -74,6 +88,7 @@ fn lock_folder(root: &Path) -> io::Result<File> {
         .write(true)
         .create(true)
         .truncate(false)
+        .mode(FILE_MODE)
         .open(&path)
         .map_err(|error| named("open lock file", &path, &error))?;
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
@@ -102,7 +117,12 @@ fn named(action: &str, path: &Path, error: &io::Error) -> io::Error {
 impl Disk for RealDisk {
     fn create_new(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
         let path = self.at_entry(path)?;
-        let file = OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .mode(FILE_MODE)
+            .open(path)?;
         Ok(Arc::new(RealFile(file)))
     }
 
@@ -137,7 +157,7 @@ impl Disk for RealDisk {
     }
 
     fn create_dir(&self, path: &Path) -> io::Result<()> {
-        fs::create_dir(self.at_entry(path)?)
+        DirBuilder::new().mode(FOLDER_MODE).create(self.at_entry(path)?)
     }
 
     fn remove_dir(&self, path: &Path) -> io::Result<()> {
@@ -253,6 +273,21 @@ mod tests {
         for path in ["LOCK", "./LOCK", ""] {
             let error = disk.unlink(Path::new(path)).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::InvalidInput, "{path}");
+        }
+    }
+
+    #[test]
+    fn what_is_created_is_for_its_owner_alone() {
+        use std::os::unix::fs::PermissionsExt;
+
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("data");
+        let disk = RealDisk::open(&root).unwrap();
+        disk.create_new(Path::new("file")).unwrap();
+        disk.create_dir(Path::new("folder")).unwrap();
+        for path in [root.clone(), root.join("LOCK"), root.join("file"), root.join("folder")] {
+            let mode = fs::metadata(&path).unwrap().permissions().mode();
+            assert_eq!(mode & 0o077, 0, "{}: {mode:o}", path.display());
         }
     }
 }

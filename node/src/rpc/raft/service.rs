@@ -92,6 +92,13 @@ impl Raft for RaftService {
         self.answer(Call::Propose, request).await
     }
 
+    async fn change_members(
+        &self,
+        request: Request<RaftRequest>,
+    ) -> Result<Response<RaftReply>, Status> {
+        self.answer(Call::ChangeMembers, request).await
+    }
+
     async fn install_snapshot(
         &self,
         request: Request<Streaming<SnapshotPart>>,

@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, pem::PemObject};
 use sha2::{Digest as _, Sha256};
 
 use super::name::{NoName, PeerIdentity};
@@ -23,8 +23,11 @@ pub enum BadIdentity {
     /// The certificate names no node.
     #[error(transparent)]
     NoName(#[from] NoName),
-    /// There is no certificate.
-    #[error("no certificate")]
+    /// There is no private key.
+    #[error("no readable private key")]
+    NoKey,
+    /// The node's certificate or that of its CA is missing.
+    #[error("no readable certificate of the node and its CA")]
     NoCertificate,
     /// TLS refuses a certificate or the key.
     #[error("certificate and key: {0}")]
@@ -47,21 +50,23 @@ pub struct Fingerprint(pub [u8; 32]);
 pub struct BadFingerprint;
 
 impl Identity {
-    /// Puts together `chain` (the node's certificate, then that of its CA), the node's private key
-    /// in PKCS #8, and the CAs it believes, all DER.
+    /// Reads a PEM text of the node's private key (PKCS #8), its certificate, that of the CA which
+    /// signed it, and those of other CAs that are believed.
     ///
     /// # Errors
-    /// The chain is empty or its first certificate names no node.
-    pub fn new(
-        chain: Vec<Vec<u8>>,
-        key: Vec<u8>,
-        roots: Vec<Vec<u8>>,
-    ) -> Result<Identity, BadIdentity> {
-        let certificates =
-            |ders: Vec<Vec<u8>>| ders.into_iter().map(CertificateDer::from).collect();
-        let name = PeerIdentity::of_certificate(chain.first().ok_or(BadIdentity::NoCertificate)?)?;
-        let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key));
-        Ok(Identity { name, chain: certificates(chain), key, roots: certificates(roots) })
+    /// Something is missing or does not decode, or the certificate names no node.
+    pub fn from_pem(pem: &str) -> Result<Identity, BadIdentity> {
+        let pem = pem.as_bytes();
+        let key = PrivatePkcs8KeyDer::from_pem_slice(pem).map_err(|_| BadIdentity::NoKey)?;
+        let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+        let mut chain = certificates.map_err(|_| BadIdentity::NoCertificate)?;
+        if chain.len() < 2 {
+            return Err(BadIdentity::NoCertificate);
+        }
+        let roots = chain.split_off(1);
+        chain.push(roots[0].clone());
+        let name = PeerIdentity::of_certificate(&chain[0])?;
+        Ok(Identity { name, chain, key: key.into(), roots })
     }
 
     /// Who it proves to be.
@@ -77,6 +82,13 @@ impl Identity {
     /// The CAs it believes.
     pub fn roots(&self) -> &[CertificateDer<'static>] {
         &self.roots
+    }
+
+    /// Does it believe the CAs of this PEM text, in this order, and no others?
+    pub fn believes_exactly(&self, trusted_pem: &str) -> bool {
+        let trusted: Result<Vec<_>, _> =
+            CertificateDer::pem_slice_iter(trusted_pem.as_bytes()).collect();
+        trusted.is_ok_and(|trusted| trusted == self.roots)
     }
 
     /// The private key.

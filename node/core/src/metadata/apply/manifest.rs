@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Stop, put as put_row, remove, repo, tag};
+use super::{Stop, gc, put as put_row, remove, repo, tag};
 use crate::{
     Digest, RepoName,
     metadata::{
@@ -20,12 +20,13 @@ use crate::{
 /// the record, since the pusher is told that they are served under it and that what they refer to is
 /// kept; where a protected tag points to them that would move the tag in all but name, and is refused.
 pub(super) fn put<K: Kv>(kv: &mut K, index: u64, push: &PutManifest) -> Result<(), Stop<K::Error>> {
-    let PutManifest { repo, digest, tags, precondition, protected, .. } = push;
+    let PutManifest { repo, digest, tags, precondition, protected, vg, .. } = push;
+    let record = record_of(push);
+    gc::verify(kv, *vg, &needed(digest, &record))?;
     require_blobs(kv, push)?;
     for tag in tags {
         tag::check_set(kv, repo, tag, digest, precondition, protected)?;
     }
-    let record = record_of(push);
     let old = query::manifest(kv, repo, digest)?;
     if let Some(old) = &old
         && old.media_type != record.media_type

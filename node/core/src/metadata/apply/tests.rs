@@ -3,9 +3,11 @@
 use super::*;
 use crate::{
     Algorithm, Tag,
+    gc::GcEpoch,
     metadata::{MemoryKv, Precondition, PutManifest, RequestId, command::TagProtection},
 };
 
+mod collection;
 mod dedupe;
 mod model;
 mod properties;
@@ -23,7 +25,12 @@ fn tag_of(text: &str) -> Tag {
 }
 
 fn link(repo: &str, content: &str) -> Command {
-    Command::LinkBlob { repo: name(repo), digest: digest(content), size: content.len() as u64 }
+    link_at(repo, content, 0)
+}
+
+fn link_at(repo: &str, content: &str, vg: u64) -> Command {
+    let size = content.len() as u64;
+    Command::LinkBlob { repo: name(repo), digest: digest(content), size, vg: GcEpoch(vg) }
 }
 
 fn push(repo: &str, content: &str, blobs: &[&str], tags: &[&str]) -> PutManifest {
@@ -41,6 +48,7 @@ fn push(repo: &str, content: &str, blobs: &[&str], tags: &[&str]) -> PutManifest
         tags: tags.iter().map(|tag| tag_of(tag)).collect(),
         precondition: Precondition::Always,
         protected: TagProtection::None,
+        vg: GcEpoch(0),
     }
 }
 
@@ -81,7 +89,7 @@ impl Machine {
 fn refused(outcome: Outcome) -> Refusal {
     match outcome {
         Outcome::Refused(refusal) => refusal,
-        Outcome::Done => panic!("expected a refusal"),
+        Outcome::Done | Outcome::Coordinated(_) => panic!("expected a refusal"),
     }
 }
 

@@ -82,6 +82,10 @@ proptest! {
     fn names_at_the_end_of_a_key_are_read_back(name in repo_name(), digest in any_digest()) {
         let prefix = holders_of(&digest);
         prop_assert_eq!(text::<RepoName>(&holder(&digest, &name)[prefix.len()..]), Some(name.clone()));
+        let at = holders().len();
+        prop_assert_eq!(digest_and_text(&prefix[at..]), None::<(Digest, RepoName)>);
+        let row = holder(&digest, &name);
+        prop_assert_eq!(digest_and_text(&row[at..]), Some((digest, name.clone())));
         let prefix = links_of(&name);
         prop_assert_eq!(whole_digest(&link(&name, &digest)[prefix.len()..]), Some(digest));
     }
@@ -90,14 +94,17 @@ proptest! {
     fn no_bytes_panic(bytes: Vec<u8>) {
         let _ = whole_digest(&bytes);
         let _ = text::<RepoName>(&bytes);
+        let _ = digest_and_text::<RepoName>(&bytes);
         let _ = prefix_end(&bytes);
     }
 }
 
 #[test]
 fn kinds_have_keys_of_their_own() {
-    let kinds =
-        [REPO, LINK, HOLDER, MANIFEST, TAG, POINTER, REFERRER, REFERENCE, DEDUPE, AGE, CLIENT];
+    let kinds = [
+        REPO, LINK, HOLDER, MANIFEST, TAG, POINTER, REFERRER, REFERENCE, DEDUPE, AGE, CLIENT, GC,
+        CONDEMNED,
+    ];
     let distinct: std::collections::BTreeSet<_> = kinds.into_iter().collect();
     assert_eq!(distinct.len(), kinds.len());
 }

@@ -3,7 +3,7 @@
 //! A page starts after a name and holds at most a number of names, in the order of their bytes. The
 //! name to start after is whatever a client sent: it need not exist, nor even be a valid name.
 
-use super::{QueryError, corrupt_key, scan};
+use super::{QueryError, condemned, corrupt_key, scan};
 use crate::{
     Digest, RepoName, Tag,
     metadata::{keys, kv::KvRead, record::CorruptRecord},
@@ -50,6 +50,9 @@ pub fn linking_repos_page<K: KvRead + ?Sized>(
     after: Option<&str>,
     limit: usize,
 ) -> Result<Page<RepoName>, QueryError<K::Error>> {
+    if condemned(kv, digest)?.is_some() {
+        return Ok(Page { items: Vec::new(), more: false });
+    }
     names_page(kv, &keys::holders_of(digest), after, limit, |name| {
         keys::text(name).ok_or_else(|| corrupt_key("blob link"))
     })

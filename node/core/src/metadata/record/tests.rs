@@ -37,6 +37,10 @@ fn any_outcome() -> impl Strategy<Value = Outcome> {
     prop_oneof![
         Just(Outcome::Done),
         Just(Outcome::Refused(Refusal::Expired)),
+        Just(Outcome::Refused(Refusal::Reverify)),
+        any::<u64>().prop_map(|epoch| {
+            Outcome::Refused(Refusal::GcEpochPassed { epoch: GcEpoch(epoch) })
+        }),
         vec(any_digest(), 0..3).prop_map(|missing| {
             let repo = "a/b".parse().unwrap();
             Outcome::Refused(Refusal::ManifestBlobUnknown { repo, missing })
@@ -72,6 +76,8 @@ fn decode_all(bytes: &[u8]) {
     let _ = DedupeRecord::decode(bytes);
     let _ = AgeRecord::decode(bytes);
     let _ = ClientRecord::decode(bytes);
+    let _ = GcRecord::decode(bytes);
+    let _ = CondemnedRecord::decode(bytes);
 }
 
 proptest! {
@@ -92,6 +98,8 @@ proptest! {
         round_trips(DedupeRecord { index: one, outcome });
         round_trips(AgeRecord { request: RequestId { client, sequence: one } });
         round_trips(ClientRecord { floor: one, touched: other });
+        round_trips(GcRecord { epoch: GcEpoch(one) });
+        round_trips(CondemnedRecord { epoch: GcEpoch(other) });
         round_trips(manifest);
     }
 

@@ -3,10 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
-use crate::metadata::record::{ManifestRecord, ReferrerRecord, RepoRecord, TagRecord};
+use crate::metadata::record::{
+    CondemnedRecord, GcRecord, ManifestRecord, ReferrerRecord, RepoRecord, TagRecord,
+};
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Model {
+    pub epoch: GcEpoch,
+    pub condemned: BTreeMap<Digest, GcEpoch>,
     pub repos: BTreeMap<RepoName, Repo>,
     answers: BTreeMap<RequestId, Outcome>,
 }
@@ -31,7 +35,7 @@ impl Model {
         };
         if outcome == Outcome::Done {
             next.repos.retain(|_, repo| !repo.links.is_empty() || !repo.manifests.is_empty());
-            self.repos = next.repos;
+            (self.epoch, self.condemned, self.repos) = (next.epoch, next.condemned, next.repos);
         }
         self.answers.insert(request.id, outcome.clone());
         outcome
@@ -39,12 +43,18 @@ impl Model {
 
     fn change(&mut self, index: u64, command: &Command) -> Result<(), Refusal> {
         match command {
-            Command::LinkBlob { repo, digest, size } => {
+            Command::LinkBlob { repo, digest, size, vg } => {
+                self.verify(*vg, &[*digest].into())?;
                 self.create(index, repo).links.insert(*digest, *size);
             }
             Command::UnlinkBlob { repo, digest } => {
                 let unknown = Refusal::BlobUnknown { repo: repo.clone(), digest: *digest };
-                self.known(repo)?.links.remove(digest).ok_or(unknown)?;
+                let is_condemned = self.condemned.contains_key(digest);
+                let found = self.known(repo)?;
+                if is_condemned {
+                    return Err(unknown);
+                }
+                found.links.remove(digest).ok_or(unknown)?;
             }
             Command::PutManifest(push) => self.put(index, push)?,
             Command::DeleteManifest { repo, digest, protected } => {
@@ -63,11 +73,50 @@ impl Model {
                     return Err(Refusal::TagProtected { tag: tag.clone() });
                 }
             }
+            Command::Condemn { e, digests } => {
+                if *e <= self.epoch {
+                    return Err(Refusal::GcEpochPassed { epoch: self.epoch });
+                }
+                self.epoch = *e;
+                for digest in digests {
+                    if self.refcount(digest) == 0 {
+                        self.condemned.entry(*digest).or_insert(*e);
+                    }
+                }
+            }
+            Command::CondemnAbort { e, digests } => {
+                self.condemned.retain(|digest, mark| mark != e || !digests.contains(digest));
+            }
+            // Another state machine's.
+            Command::Coordinate(_) => {}
+            Command::CondemnFinish { e, digests } => {
+                for digest in digests.iter().filter(|one| self.condemned.get(one) == Some(e)) {
+                    for repo in self.repos.values_mut() {
+                        repo.links.remove(digest);
+                    }
+                }
+                self.condemned.retain(|digest, mark| mark != e || !digests.contains(digest));
+            }
         }
         Ok(())
     }
 
+    fn verify(&self, vg: GcEpoch, needs: &BTreeSet<Digest>) -> Result<(), Refusal> {
+        let is_condemned = needs.iter().any(|digest| self.condemned.contains_key(digest));
+        if vg < self.epoch || is_condemned { Err(Refusal::Reverify) } else { Ok(()) }
+    }
+
+    /// Where the blob is visible.
+    pub fn holders(&self, digest: &Digest) -> Vec<RepoName> {
+        let linked = |(name, repo): (&RepoName, &Repo)| {
+            repo.links.contains_key(digest).then(|| name.clone())
+        };
+        let visible = !self.condemned.contains_key(digest);
+        self.repos.iter().filter_map(linked).filter(|_| visible).collect()
+    }
+
     fn put(&mut self, index: u64, push: &PutManifest) -> Result<(), Refusal> {
+        self.verify(push.vg, &needs(&push.digest, &record(push)))?;
         let repo = self.create(index, &push.repo);
         let missing: Vec<_> =
             push.blobs.iter().filter(|blob| !repo.links.contains_key(blob)).copied().collect();
@@ -108,7 +157,16 @@ impl Model {
 
     /// Every row but the ones that remember requests.
     pub fn rows(&self) -> BTreeMap<Vec<u8>, Vec<u8>> {
-        self.repos.iter().flat_map(|(name, repo)| repo.rows(name)).collect()
+        let mut rows: BTreeMap<_, _> =
+            self.repos.iter().flat_map(|(name, repo)| repo.rows(name)).collect();
+        if self.epoch > GcEpoch(0) {
+            rows.insert(keys::gc(), GcRecord { epoch: self.epoch }.encode());
+        }
+        for (digest, epoch) in &self.condemned {
+            let record = CondemnedRecord { epoch: *epoch };
+            rows.insert(keys::condemned(digest), record.encode());
+        }
+        rows
     }
 }
 

@@ -11,6 +11,15 @@ const BLOBS: [&str; 4] = ["b0", "b1", "b2", "b3"];
 const MANIFESTS: [&str; 4] = ["m0", "m1", "m2", "m3"];
 const TAGS: [&str; 4] = ["latest", "v1", "v1.0", "v2"];
 
+/// The group's epoch at the moment the command is sent.
+const NOW: GcEpoch = GcEpoch(u64::MAX);
+/// The epoch before that.
+const BEFORE: GcEpoch = GcEpoch(u64::MAX - 1);
+
+fn epoch() -> impl Strategy<Value = GcEpoch> {
+    prop_oneof![8 => Just(NOW), 1 => Just(BEFORE), 1 => Just(GcEpoch(0))]
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     New(Box<Command>),
@@ -75,16 +84,17 @@ prop_compose! {
         tags in vec(tag(), 0..4),
         precondition in precondition(),
         protected in protection(),
+        vg in epoch(),
     ) -> Command {
         let document = document(which, repo, opaque);
-        Command::PutManifest(PutManifest { tags, precondition, protected, ..document })
+        Command::PutManifest(PutManifest { tags, precondition, protected, vg, ..document })
     }
 }
 
 fn command() -> impl Strategy<Value = Command> {
     prop_oneof![
-        5 => (repo(), content(&BLOBS), 0..3_u64)
-            .prop_map(|(repo, digest, size)| Command::LinkBlob { repo, digest, size }),
+        5 => (repo(), content(&BLOBS), 0..3_u64, epoch())
+            .prop_map(|(repo, digest, size, vg)| Command::LinkBlob { repo, digest, size, vg }),
         1 => (repo(), content(&BLOBS))
             .prop_map(|(repo, digest)| Command::UnlinkBlob { repo, digest }),
         5 => manifest_push(),
@@ -96,7 +106,32 @@ fn command() -> impl Strategy<Value = Command> {
                 Command::DeleteTag { repo, tag, precondition, protected }
             }
         ),
+        1 => (epoch(), garbage()).prop_map(|(e, digests)| Command::Condemn { e, digests }),
+        1 => (epoch(), garbage()).prop_map(|(e, digests)| Command::CondemnAbort { e, digests }),
+        1 => (epoch(), garbage()).prop_map(|(e, digests)| Command::CondemnFinish { e, digests }),
     ]
+}
+
+fn garbage() -> impl Strategy<Value = Vec<Digest>> {
+    vec(prop_oneof![content(&BLOBS), content(&MANIFESTS)], 0..6)
+}
+
+/// Puts the real epoch where a command says [`NOW`] or [`BEFORE`].
+fn at_epoch(mut command: Command, now: GcEpoch) -> Command {
+    let before = GcEpoch(now.0.saturating_sub(1));
+    let real = |asked: &mut GcEpoch, now: GcEpoch| match *asked {
+        NOW => *asked = now,
+        BEFORE => *asked = before,
+        _ => {}
+    };
+    match &mut command {
+        Command::PutManifest(push) => real(&mut push.vg, now),
+        Command::LinkBlob { vg, .. } => real(vg, now),
+        Command::Condemn { e, .. } => real(e, now.next()),
+        Command::CondemnAbort { e, .. } | Command::CondemnFinish { e, .. } => real(e, now),
+        _ => {}
+    }
+    command
 }
 
 fn history() -> impl Strategy<Value = Vec<Step>> {
@@ -127,6 +162,7 @@ impl Run {
     }
 
     fn request(&mut self, command: Command) -> Request {
+        let command = at_epoch(command, self.model.epoch);
         let sequence = self.sent.len() as u64 / 2;
         let id = RequestId { client: self.sent.len() as u128 % 2, sequence };
         self.sent.push(Request { id, command });
@@ -147,6 +183,12 @@ impl Run {
     }
 
     fn delete_everything(&mut self) {
+        let epochs: std::collections::BTreeSet<_> =
+            self.model.condemned.values().copied().collect();
+        for e in epochs {
+            let digests = self.model.condemned.keys().copied().collect();
+            self.step(Step::New(Box::new(Command::CondemnAbort { e, digests })));
+        }
         for (repo, content) in self.model.clone().repos {
             for digest in content.manifests.into_keys() {
                 let (repo, protected) = (repo.clone(), TagProtection::None);
@@ -168,9 +210,12 @@ proptest! {
         let mut run = Run::default();
         history.into_iter().for_each(|step| run.step(step));
         run.delete_everything();
-        prop_assert_eq!(run.rows(), Default::default());
+        let mut rows = run.rows();
+        rows.remove(&keys::gc());
+        prop_assert_eq!(rows, Default::default());
         let requests = run.sent.len();
-        prop_assert_eq!(run.kv.0.len(), 2 * requests, "one answer and one age each");
+        let gc = usize::from(run.model.epoch > GcEpoch(0));
+        prop_assert_eq!(run.kv.0.len(), 2 * requests + gc, "one answer and one age each");
     }
 
     #[test]
@@ -189,26 +234,62 @@ fn ask_everything(kv: &MemoryKv, model: &Model, after: &str, limit: usize) {
     assert_eq!(page, page_of(&names, RepoName::as_str, Some(after), limit));
     for content in BLOBS.iter().chain(&MANIFESTS) {
         let digest = digest(content);
-        let holding = |name: &&RepoName| model.repos[*name].links.contains_key(&digest);
-        let holders: Vec<_> = names.iter().filter(holding).cloned().collect();
+        let holders = model.holders(&digest);
         let anywhere = query::linked_anywhere(kv, &digest).unwrap();
         assert_eq!(anywhere.is_some(), !holders.is_empty());
         let page = query::linking_repos_page(kv, &digest, None, limit).unwrap();
         assert_eq!(page, page_of(&holders, RepoName::as_str, None, limit));
         assert_eq!(query::refcount(kv, &digest).unwrap(), model.refcount(&digest));
         assert_eq!(query::referenced(kv, &digest).unwrap(), model.refcount(&digest) > 0);
+        let condemned = model.condemned.get(&digest).copied();
+        assert_eq!(query::condemned(kv, &digest).unwrap(), condemned);
+        assert!(condemned.is_none() || model.refcount(&digest) == 0, "condemned and needed");
     }
+    let marks = query::marks(kv).unwrap();
+    assert_eq!((marks.epoch, &marks.condemned), (model.epoch, &model.condemned));
+    assert_eq!(query::gc_epoch(kv).unwrap(), model.epoch);
+    assert_eq!(all_unreferenced(kv, limit.max(1)), unreferenced(model));
     for repo in REPOS.map(name) {
         assert_eq!(query::repo_exists(kv, &repo).unwrap(), model.repos.contains_key(&repo));
         let content = model.repos.get(&repo).cloned().unwrap_or_default();
-        ask_repo(kv, &repo, &content, after, limit);
+        ask_repo(kv, model, &repo, &content, after, limit);
     }
 }
 
-fn ask_repo(kv: &MemoryKv, repo: &RepoName, content: &model::Repo, after: &str, limit: usize) {
+fn unreferenced(model: &Model) -> Vec<Digest> {
+    let linked: std::collections::BTreeSet<_> =
+        model.repos.values().flat_map(|repo| repo.links.keys().copied()).collect();
+    let garbage =
+        |digest: &Digest| model.refcount(digest) == 0 && !model.condemned.contains_key(digest);
+    linked.into_iter().filter(garbage).collect()
+}
+
+fn all_unreferenced(kv: &MemoryKv, limit: usize) -> Vec<Digest> {
+    let mut found = Vec::new();
+    let mut after = None;
+    loop {
+        let page = query::unreferenced(kv, after.as_ref(), limit).unwrap();
+        assert!(page.blobs.len() <= limit);
+        found.extend(page.blobs.into_iter().map(|(digest, _)| digest));
+        after = page.cursor;
+        if after.is_none() {
+            return found;
+        }
+    }
+}
+
+fn ask_repo(
+    kv: &MemoryKv,
+    model: &Model,
+    repo: &RepoName,
+    content: &model::Repo,
+    after: &str,
+    limit: usize,
+) {
     for blob in BLOBS.map(digest) {
         let link = query::link(kv, repo, &blob).unwrap().map(|link| link.size);
-        assert_eq!(link.as_ref(), content.links.get(&blob));
+        let visible = !model.condemned.contains_key(&blob);
+        assert_eq!(link.as_ref(), content.links.get(&blob).filter(|_| visible));
     }
     for tag in TAGS.map(tag_of) {
         assert_eq!(query::tag(kv, repo, &tag).unwrap().as_ref(), content.tags.get(&tag));

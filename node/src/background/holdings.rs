@@ -1,0 +1,105 @@
+//! What repair needs of a node's own copies, and of the ways to get more.
+//!
+//! Traits, because repair is decided and tested without a disk: the store's inventory and the
+//! replicator are the real sides.
+
+use std::fmt::Debug;
+
+use atoll_core::{
+    Digest,
+    repair::{Cell, Cells, sums::Sum},
+    ring::Position,
+    view::{Epoch, NodeId},
+};
+use futures_util::future::BoxFuture;
+
+/// Copies on a page of a listing. A page is some hundred kilobytes.
+pub const PAGE_COPIES_MAX: usize = 4_096;
+
+/// A copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Copy {
+    /// Of what.
+    pub digest: Digest,
+    /// Its length in bytes.
+    pub size: u64,
+}
+
+/// Some copies in the order of their places, and whether there are more.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Page {
+    /// The copies.
+    pub copies: Vec<Copy>,
+    /// Are there more behind the last one?
+    pub more: bool,
+}
+
+/// Why holdings cannot be told.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HoldingsError {
+    /// The node has just started and does not know yet what it holds.
+    #[error("this node is still counting its copies")]
+    Counting,
+    /// The disk failed.
+    #[error("the inventory cannot be read: {0}")]
+    Failed(String),
+}
+
+/// The copies this node holds.
+pub trait Holdings: Debug + Send + Sync + 'static {
+    /// The sum of each of these cells.
+    fn sums(&self, cells: Cells, of: &[Cell]) -> Result<Vec<Sum>, HoldingsError>;
+
+    /// Is there a good copy?
+    fn holds<'a>(&'a self, digest: &'a Digest) -> BoxFuture<'a, Result<bool, HoldingsError>>;
+
+    /// How many copies there are.
+    fn count(&self) -> Result<u64, HoldingsError>;
+
+    /// A page of the copies from `first` to `last`, those behind `after`; at most
+    /// [`PAGE_COPIES_MAX`].
+    fn page(
+        &self,
+        first: Position,
+        last: Position,
+        after: Option<Digest>,
+    ) -> BoxFuture<'_, Result<Page, HoldingsError>>;
+}
+
+/// What came of fetching a copy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fetched {
+    /// It is here and durable now, and this many bytes travelled: none when it was here already.
+    Here(u64),
+    /// Nobody has it any more: it was collected meanwhile.
+    Gone,
+    /// It could not be had now.
+    Failed(String),
+}
+
+/// Changes of this node's copies.
+pub trait Copies: Debug + Send + Sync + 'static {
+    /// Gets a copy from another node, from one of `sources` first.
+    fn fetch(&self, digest: Digest, sources: Vec<NodeId>) -> BoxFuture<'_, Fetched>;
+
+    /// Which of the digests `node` holds durably, and the epoch under which it looked; the error is
+    /// for the log.
+    fn held_by(
+        &self,
+        node: NodeId,
+        digests: Vec<Digest>,
+    ) -> BoxFuture<'_, Result<(Vec<bool>, Epoch), String>>;
+
+    /// Reads a copy to its end and compares every byte; a bad one is set aside. `false` when it was
+    /// bad.
+    fn verify(&self, digest: Digest) -> BoxFuture<'_, Result<bool, String>>;
+
+    /// Removes this node's copy unless somebody reads it. Answers the bytes given back.
+    fn remove(&self, digest: Digest) -> BoxFuture<'_, Result<u64, String>>;
+}
+
+/// Where a node says that it has caught up.
+pub trait Reports: Debug + Send + Sync + 'static {
+    /// This node holds everything it owns as of `epoch`.
+    fn synced(&self, epoch: Epoch) -> BoxFuture<'_, Result<(), String>>;
+}
