@@ -3,8 +3,14 @@
 use std::error::Error;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let files =
-        ["proto/blobs.proto", "proto/raft.proto", "proto/repair.proto", "proto/wire.proto"];
+    let files = [
+        "proto/blobs.proto",
+        "proto/cluster.proto",
+        "proto/operator.proto",
+        "proto/raft.proto",
+        "proto/repair.proto",
+        "proto/wire.proto",
+    ];
     println!("cargo:rerun-if-changed=proto");
     let descriptors = protox::compile(files, ["proto"])?;
     tonic_prost_build::configure()

@@ -15,7 +15,7 @@ mod changes;
 mod error;
 mod guard;
 pub mod health;
-//mod ledger;
+mod ledger;
 mod operator;
 pub mod pieces;
 mod service;
@@ -38,7 +38,7 @@ use axum::{
 
 pub use error::AdminError;
 pub use health::{Check, CheckState, Health};
-//pub use ledger::TreeLedger;
+pub use ledger::TreeLedger;
 pub use operator::{How, Operator, Reached};
 pub use service::OperatorService;
 

@@ -5,17 +5,35 @@
 //! consensus through group 0 ([`crate::coordination`]), gossip for suspicion. Why one handle: what a
 //! request needs to know about the cluster must come from one view, not from three that were read
 //! at three moments.
+//!
+//! - [`identity`]: which member this is, on disk; [`founding`], [`join`]: how it became one;
+//! - [`registrar`]: its session, registration and lease, the views it hears of in group 0;
+//! - [`pull`], [`gossip`]: the views it hears of elsewhere, and who seems to be in trouble;
+//! - [`keeper`]: at one node at a time, facts become views;
+//! - [`autopilot`]: at the leader of each Raft group, who belongs to it and who votes.
 
+pub mod autopilot;
 pub mod ca;
 pub mod certificate;
-mod gate;
+pub mod founding;
+pub mod gossip;
+pub mod identity;
+pub mod join;
+pub mod keeper;
+pub mod pull;
+pub mod registrar;
 pub mod token;
+pub mod znodes;
+#[cfg(test)]
+pub(crate) mod tests;
+
+mod gate;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -26,6 +44,7 @@ use tonic::Status;
 
 use self::gate::Gate;
 pub use self::gate::Publishing;
+pub use self::registrar::SessionSlot;
 use crate::{
     io::Clock,
     wire::{
@@ -59,6 +78,10 @@ struct Inner {
     security: Security,
     /// The node that must answer there, if a certain one must; its address.
     channels: Mutex<BTreeMap<(Option<NodeId>, String), Channel>>,
+    /// Is a newer view being fetched?
+    pulling: AtomicBool,
+    /// Hash of the view of an epoch, made when it was first asked for.
+    hashed: Mutex<(Epoch, u64)>,
 }
 
 impl Cluster {
@@ -89,6 +112,8 @@ impl Cluster {
                 security,
                 channels: Mutex::default(),
                 gate: Arc::default(),
+                pulling: AtomicBool::new(false),
+                hashed: Mutex::new((Epoch(0), 0)),
             }),
         }
     }
@@ -127,6 +152,18 @@ impl Cluster {
         self.inner.view.borrow().clone()
     }
 
+    /// Hash of the view: what would tell two views of one epoch apart, were there ever two.
+    pub fn view_hash(&self) -> u64 {
+        let view = self.view();
+        let hashed = *self.inner.hashed.lock().unwrap_or_else(PoisonError::into_inner);
+        if hashed.0 == view.epoch {
+            return hashed.1;
+        }
+        let hash = view.hash();
+        *self.inner.hashed.lock().unwrap_or_else(PoisonError::into_inner) = (view.epoch, hash);
+        hash
+    }
+
     /// The views as they come. A receiver sees the newest; some between may be skipped.
     pub fn views(&self) -> watch::Receiver<Arc<View>> {
         self.inner.view.subscribe()
@@ -161,6 +198,11 @@ impl Cluster {
         self.inner.lease_until.store(0, Ordering::Release);
     }
 
+    /// Until when the lease lasts, on this node's monotonic clock.
+    pub fn lease_until(&self) -> Duration {
+        Duration::from_micros(self.inner.lease_until.load(Ordering::Acquire))
+    }
+
     /// What a message of this node begins with.
     pub fn envelope(&self) -> Envelope {
         let view = self.view();
@@ -175,8 +217,8 @@ impl Cluster {
     /// Checks what a message began with: the same cluster, and a view in which the same nodes act for
     /// every digest as in this node's. A caller whose answer does not depend on the view uses [`Self::admit_any_epoch`].
     ///
-    /// A sender with a newer view is let in by itself: whoever must know that view first waits for
-    /// it with [`Self::at_least`].
+    /// A sender with a newer view is let in, and the view is fetched from it in the background:
+    /// whoever must know it first waits with [`Self::at_least`].
     ///
     /// # Errors
     /// `FAILED_PRECONDITION` for another cluster, [`stale_view`] when the owners have changed since.
@@ -204,8 +246,9 @@ impl Cluster {
             )));
         }
         let sender = u16::try_from(envelope.sender);
-        let sender = sender.map_err(|_| Status::invalid_argument("no such sender"))?;
-        check_sender(NodeId(sender))?;
+        let sender = NodeId(sender.map_err(|_| Status::invalid_argument("no such sender"))?);
+        check_sender(sender)?;
+        self.heard_of(Epoch(envelope.epoch), sender);
         Ok(view)
     }
 

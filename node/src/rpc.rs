@@ -6,5 +6,6 @@
 //! How the messages travel is [`crate::wire`].
 
 pub mod blobs;
+pub mod cluster;
 pub mod raft;
 pub mod repair;

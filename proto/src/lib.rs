@@ -11,6 +11,24 @@ pub mod blobs {
     }
 }
 
+/// Who is in the cluster: joining it, its view, gossip about both.
+pub mod cluster {
+    /// Version 1.
+    #[allow(missing_docs, clippy::all, reason = "generated")]
+    pub mod v1 {
+        tonic::include_proto!("atoll.cluster.v1");
+    }
+}
+
+/// What nodes ask of each other for an operator.
+pub mod operator {
+    /// Version 1.
+    #[allow(missing_docs, clippy::all, reason = "generated")]
+    pub mod v1 {
+        tonic::include_proto!("atoll.operator.v1");
+    }
+}
+
 /// Consensus among the voters of a metadata group.
 pub mod raft {
     /// Version 1.
@@ -20,20 +38,20 @@ pub mod raft {
     }
 }
 
-/// What every message between nodes begins with.
-pub mod wire {
-    /// Version 1.
-    #[allow(missing_docs, clippy::all, reason = "generated")]
-    pub mod v1 {
-        tonic::include_proto!("atoll.wire.v1");
-    }
-}
-
 /// Finding copies that are missing.
 pub mod repair {
     /// Version 1.
     #[allow(missing_docs, clippy::all, reason = "generated")]
     pub mod v1 {
         tonic::include_proto!("atoll.repair.v1");
+    }
+}
+
+/// What every message between nodes begins with.
+pub mod wire {
+    /// Version 1.
+    #[allow(missing_docs, clippy::all, reason = "generated")]
+    pub mod v1 {
+        tonic::include_proto!("atoll.wire.v1");
     }
 }

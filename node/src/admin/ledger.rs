@@ -106,7 +106,7 @@ async fn value<T: DeserializeOwned>(
 }
 
 fn push(ops: &mut Vec<Op>, write: Write) -> Result<(), AdminError> {
-    let create = |data| Op::Create { path: PLAN.to_owned(), data, mode: CreateMode::Persistent };
+    let create = |data| Op::Create { path: PLAN.to_owned(), data, mode: CreateMode::PERSISTENT };
     match write {
         Write::Member(node, record, version) => {
             let path = znodes::of(znodes::MEMBERS, node);

@@ -22,7 +22,7 @@ impl Cluster {
     /// Notes that `node` holds a view of `epoch`; fetches it in the background if it is newer than
     /// this node's.
     pub fn heard_of(&self, epoch: Epoch, node: NodeId) {
-        if epoch <= self.view().epoch || node == self.me() {
+        if node == NodeId(0) || node == self.me() || epoch <= self.view().epoch {
             return;
         }
         if self.inner.pulling.swap(true, Ordering::AcqRel) {

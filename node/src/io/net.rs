@@ -95,6 +95,21 @@ pub async fn connect(addr: SocketAddr, timeout: Duration) -> io::Result<Stream> 
     }
 }
 
+/// The addresses of `host` (`name:port` or `address:port`), as the system resolves it.
+///
+/// # Errors
+/// Those of the operating system; `NotFound` for a name that nobody knows.
+pub async fn resolve(host: &str) -> io::Result<Vec<SocketAddr>> {
+    if let Ok(address) = host.parse() {
+        return Ok(vec![address]);
+    }
+    let found: Vec<SocketAddr> = tokio::net::lookup_host(host).await?.collect();
+    if found.is_empty() {
+        return Err(io::Error::new(io::ErrorKind::NotFound, format!("`{host}` has no address")));
+    }
+    Ok(found)
+}
+
 impl Listener {
     /// The next connection and where it comes from.
     ///

@@ -1,0 +1,208 @@
+//! This node in group 0: its session, its registration, its lease, the views it hears of there.
+//!
+//! One session at a time. When one ends, because the node was cut off for too long, the lease is over,
+//! another session is opened and the node registers anew. A registration left by an earlier start is
+//! taken over at once: the node need not wait for its own ghost to expire.
+
+use std::{sync::Arc, time::Duration};
+
+use atoll_core::view::{NodeId, Registration, View};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::{Cluster, znodes};
+use crate::coordination::{
+    CoordinationError, Coordinator, CreateMode, EventQueue, Liveness, Op, Refusal, Session,
+    WatchMode,
+};
+
+/// Pause before something that did not work is tried again.
+const RETRY_PAUSE: Duration = Duration::from_millis(100);
+
+/// How often the view is looked at without an event: a watch that was lost must not be believed for
+/// ever.
+const LOOK_INTERVAL: Duration = Duration::from_secs(5);
+
+/// How long the end of a session may take at a stop. After that it ends by its time-out.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The open session of this node, shared by everyone who reads or writes the tree.
+#[derive(Clone, Debug)]
+pub struct SessionSlot {
+    session: Arc<watch::Sender<Option<Arc<dyn Session>>>>,
+}
+
+impl Default for SessionSlot {
+    fn default() -> Self {
+        Self { session: Arc::new(watch::Sender::new(None)) }
+    }
+}
+
+impl SessionSlot {
+    /// The session, if there is one now.
+    pub fn get(&self) -> Option<Arc<dyn Session>> {
+        self.session.borrow().clone()
+    }
+
+    /// The sessions as they come and go.
+    pub fn subscribe(&self) -> watch::Receiver<Option<Arc<dyn Session>>> {
+        self.session.subscribe()
+    }
+}
+
+/// Keeps this node registered.
+#[derive(Debug)]
+pub struct Registrar {
+    /// This node's cluster.
+    pub cluster: Cluster,
+    /// Where sessions are opened.
+    pub coordinator: Arc<dyn Coordinator>,
+    /// The session time-out to ask for.
+    pub session_timeout: Duration,
+    /// What is registered.
+    pub registration: Registration,
+    /// Where the open session is handed on.
+    pub session: SessionSlot,
+}
+
+impl Registrar {
+    /// Keeps the node registered until `stop`, then ends the session so that the others know at
+    /// once.
+    pub async fn run(self, stop: CancellationToken) {
+        while !stop.is_cancelled() {
+            let opened = tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                opened = self.coordinator.open_session(self.session_timeout) => opened,
+            };
+            match opened {
+                Ok(session) => self.use_session(session, &stop).await,
+                Err(error) => tracing::debug!(%error, "no session yet"),
+            }
+            if !stop.is_cancelled() {
+                tokio::time::sleep(RETRY_PAUSE).await;
+            }
+        }
+    }
+
+    async fn use_session(&self, session: Arc<dyn Session>, stop: &CancellationToken) {
+        self.session.session.send_replace(Some(session.clone()));
+        let ended = tokio::select! {
+            biased;
+            () = stop.cancelled() => Ok(()),
+            ended = self.live(session.as_ref()) => ended,
+        };
+        self.session.session.send_replace(None);
+        self.cluster.end_lease();
+        if let Err(error) = ended {
+            tracing::warn!(%error, "this node's session is over");
+        }
+        if tokio::time::timeout(CLOSE_TIMEOUT, session.close()).await.is_err() {
+            tracing::debug!("the session ends by its time-out");
+        }
+    }
+
+    /// Registers and keeps the lease until the session ends.
+    async fn live(&self, session: &dyn Session) -> Result<(), CoordinationError> {
+        let mut liveness = session.liveness();
+        loop {
+            match self.register(session).await {
+                Ok(()) => break,
+                Err(CoordinationError::Ended) => return Err(CoordinationError::Ended),
+                Err(error) => tracing::debug!(%error, "not registered yet"),
+            }
+            tokio::time::sleep(RETRY_PAUSE).await;
+        }
+        let node = self.cluster.me();
+        tracing::info!(%node, session = %session.id(), timeout = ?session.timeout(), "registered");
+        tokio::select! {
+            biased;
+            ended = self.keep_lease(&mut liveness) => ended,
+            ended = self.follow_views(session) => ended,
+        }
+    }
+
+    /// Writes the ephemeral znode, in place of one that an earlier session left.
+    async fn register(&self, session: &dyn Session) -> Result<(), CoordinationError> {
+        let path = znodes::of(znodes::REGISTRIES, self.cluster.me());
+        let data = znodes::encode(&self.registration)
+            .map_err(|error| CoordinationError::Failed(error.to_string()))?;
+        session.sync(&path).await?;
+        let create = Op::Create { path: path.clone(), data, mode: CreateMode::EPHEMERAL };
+        let ops = match session.exists(&path).await? {
+            Some(stat) if stat.ephemeral_owner == Some(session.id()) => return Ok(()),
+            Some(_) => vec![Op::Delete { path, version: None }, create],
+            None => vec![create],
+        };
+        session.multi(ops).await.map(drop)
+    }
+
+    /// Every acknowledged heartbeat carries the lease on.
+    async fn keep_lease(
+        &self,
+        liveness: &mut watch::Receiver<Liveness>,
+    ) -> Result<(), CoordinationError> {
+        loop {
+            let now = *liveness.borrow_and_update();
+            if now.state.is_final() {
+                return Err(CoordinationError::Ended);
+            }
+            self.cluster.extend_lease(now.lease_until());
+            liveness.changed().await.map_err(|_| CoordinationError::Ended)?;
+        }
+    }
+
+    async fn follow_views(&self, session: &dyn Session) -> Result<(), CoordinationError> {
+        loop {
+            match self.follow(session).await {
+                Err(CoordinationError::Ended) => return Err(CoordinationError::Ended),
+                Err(error) => tracing::debug!(%error, "views are not followed for a moment"),
+                Ok(()) => {}
+            }
+            tokio::time::sleep(RETRY_PAUSE).await;
+        }
+    }
+
+    async fn follow(&self, session: &dyn Session) -> Result<(), CoordinationError> {
+        let mut events: EventQueue = session.watch(znodes::VIEW, WatchMode::Persistent).await?;
+        loop {
+            match session.get(znodes::VIEW).await {
+                Ok((data, _)) => self.take(&data),
+                Err(error) if matches!(error.refusal(), Some(Refusal::NoNode(_))) => {}
+                Err(error) => return Err(error),
+            }
+            match tokio::time::timeout(LOOK_INTERVAL, events.next()).await {
+                Ok(None) => return Ok(()),
+                Ok(Some(_)) | Err(_) => {}
+            }
+            while events.try_next().is_some() {}
+        }
+    }
+
+    fn take(&self, data: &[u8]) {
+        match View::decode(data) {
+            Ok(view) => _ = self.cluster.adopt(view),
+            Err(error) => tracing::error!(%error, "the view in group 0 cannot be read"),
+        }
+    }
+}
+
+/// Writes down up to which epoch a node holds everything it owns.
+///
+/// # Errors
+/// The session.
+pub async fn report_synced(
+    session: &dyn Session,
+    node: NodeId,
+    epoch: atoll_core::view::Epoch,
+) -> Result<(), CoordinationError> {
+    let path = znodes::of(znodes::SYNCED, node);
+    let data = znodes::encode(&epoch)
+        .map_err(|error| CoordinationError::Failed(error.to_string()))?;
+    match session.set(&path, &data, None).await {
+        Err(error) if matches!(error.refusal(), Some(Refusal::NoNode(_))) => {
+            session.create(&path, &data, CreateMode::PERSISTENT).await.map(drop)
+        }
+        other => other.map(drop),
+    }
+}

@@ -1,0 +1,120 @@
+//! The services about the cluster itself: joining it, its view, gossip.
+
+use atoll_core::view::Epoch;
+use atoll_proto::cluster::v1::{
+    GossipPacket, GossipReply, JoinReply, JoinRequest, PullViewReply, PullViewRequest,
+    gossip_server::{Gossip, GossipServer},
+    membership_server::{Membership, MembershipServer},
+    views_server::{Views, ViewsServer},
+};
+use tonic::{Request, Response, Status};
+
+use crate::cluster::{
+    Cluster,
+    gossip::GossipInbox,
+    join::admission::{Admission, Refused},
+};
+
+/// Lets newcomers in.
+#[derive(Clone, Debug)]
+pub struct MembershipService {
+    admission: Admission,
+}
+
+impl MembershipService {
+    /// The service, ready to be routed.
+    pub fn server(admission: Admission) -> MembershipServer<Self> {
+        MembershipServer::new(Self { admission })
+    }
+}
+
+#[tonic::async_trait]
+impl Membership for MembershipService {
+    async fn join(&self, request: Request<JoinRequest>) -> Result<Response<JoinReply>, Status> {
+        let request = request.into_inner();
+        match self.admission.admit(&request).await {
+            Ok(reply) => {
+                let JoinRequest { name, grpc, .. } = &request;
+                tracing::info!(node = reply.node, name, address = grpc, "a node is let in");
+                Ok(Response::new(reply))
+            }
+            Err(refused) => {
+                let JoinRequest { name, grpc, .. } = &request;
+                tracing::warn!(name, address = grpc, reason = %refused, "a node is not let in");
+                Err(status(&refused))
+            }
+        }
+    }
+}
+
+fn status(refused: &Refused) -> Status {
+    let reason = refused.to_string();
+    match refused {
+        Refused::Token(_) | Refused::TokenRefused(_) => Status::unauthenticated(reason),
+        Refused::OtherCluster { .. } => Status::failed_precondition(reason),
+        Refused::Invalid(_) => Status::invalid_argument(reason),
+        Refused::AddressTaken(_) => Status::already_exists(reason),
+        Refused::NotNow(_) => Status::unavailable(reason),
+    }
+}
+
+/// Hands out the view.
+#[derive(Clone, Debug)]
+pub struct ViewsService {
+    cluster: Cluster,
+}
+
+impl ViewsService {
+    /// The service, ready to be routed.
+    pub fn server(cluster: Cluster) -> ViewsServer<Self> {
+        ViewsServer::new(Self { cluster })
+    }
+}
+
+#[tonic::async_trait]
+impl Views for ViewsService {
+    async fn pull_view(
+        &self,
+        request: Request<PullViewRequest>,
+    ) -> Result<Response<PullViewReply>, Status> {
+        let envelope = request.into_inner().envelope;
+        let view = self.cluster.admit_any_epoch(envelope.as_ref())?;
+        let theirs = Epoch(envelope.map_or(0, |envelope| envelope.epoch));
+        let bytes = if theirs < view.epoch { view.encode() } else { Vec::new() };
+        Ok(Response::new(PullViewReply { epoch: view.epoch.0, view: bytes.into() }))
+    }
+}
+
+/// Receives packets of the failure detector.
+#[derive(Clone, Debug)]
+pub struct GossipService {
+    cluster: Cluster,
+    inbox: GossipInbox,
+}
+
+impl GossipService {
+    /// The service, ready to be routed.
+    pub fn server(cluster: Cluster, inbox: GossipInbox) -> GossipServer<Self> {
+        GossipServer::new(Self { cluster, inbox })
+    }
+}
+
+#[tonic::async_trait]
+impl Gossip for GossipService {
+    async fn packet(
+        &self,
+        request: Request<GossipPacket>,
+    ) -> Result<Response<GossipReply>, Status> {
+        let packet = request.into_inner();
+        let view = self.cluster.admit_any_epoch(packet.envelope.as_ref())?;
+        let (sender, epoch) =
+            packet.envelope.map_or((0, 0), |envelope| (envelope.sender, envelope.epoch));
+        let sender = u16::try_from(sender).unwrap_or_default();
+        if epoch == view.epoch.0 && packet.view_hash != self.cluster.view_hash() {
+            // Consensus makes this impossible: somebody's disk or memory has changed a view.
+            tracing::error!(%sender, epoch, "another node has another view of the same epoch");
+        }
+        self.inbox.receive(packet.payload);
+        Ok(Response::new(GossipReply { epoch: view.epoch.0 }))
+    }
+}
