@@ -235,8 +235,9 @@ impl Ring {
     /// The first `count` distinct nodes clockwise from point `point` that `admits` lets pass
     /// (Algorithm 2); fewer when there are not that many.
     ///
-    /// Zones are spread first: a node of a zone that is already there is passed over as long as the
-    /// walk finds others. What a longer walk finds begins with what a shorter one does.
+    /// With `count` zones in the ring or more, zones are spread first: a node of a zone that is
+    /// already there is passed over as long as the walk finds others. So what a longer walk finds
+    /// need not begin with what a shorter one does.
     pub fn walk(&self, point: usize, count: usize, admits: impl Fn(NodeId) -> bool) -> Vec<NodeId> {
         match walk::straight(self, point, count, &admits) {
             Some(found) => found,

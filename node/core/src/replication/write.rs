@@ -38,9 +38,11 @@ pub fn write_plan(
     suspects: &BTreeSet<NodeId>,
 ) -> WritePlan {
     let point = view.ring.point_at(&position(digest));
-    let count = view.copies() + STAND_INS_MAX;
-    let mut owners = view.ring.walk(point, count, |node| view.is_up(node));
-    let mut stand_ins = owners.split_off(view.copies().min(owners.len()));
+    let mut owners = view.acting(digest);
+    let count = owners.len() + STAND_INS_MAX;
+    let mut stand_ins = view.ring.walk(point, count, |node| view.is_up(node));
+    stand_ins.retain(|node| !owners.contains(node));
+    stand_ins.truncate(STAND_INS_MAX);
     if view.is_up(me) && view.ring.contains(me) && !owners.contains(&me) && !stand_ins.contains(&me)
     {
         stand_ins.pop();

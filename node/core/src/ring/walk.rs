@@ -1,8 +1,9 @@
 //! The walk clockwise (Algorithm 2): a short way that nearly always suffices, and the whole rule.
 //!
-//! The order of the walk is one list: first the nodes that bring a zone not yet seen, as the walk
-//! meets them, then the nodes that were passed over. A ring from the allocator has distinct zones
-//! at any R consecutive points, so the short way just reads them off. The long way stops as soon as
+//! With as many zones as nodes are looked for, nodes that bring a zone not yet seen come first, as the
+//! walk meets them, then the nodes that were passed over. With fewer zones only nodes are told apart:
+//! otherwise a lone node in the smaller of two zones would hold a copy of everything. A ring from
+//! the allocator has what is asked for at any R consecutive points, so the short way reads it off. The long way stops as soon as
 //! nothing it could still meet would change the answer: on the path of a request it must not go
 //! round 65,536 points because one node of three is down.
 
@@ -36,25 +37,30 @@ impl ZoneIndex {
     fn zone(&self, node: NodeId) -> usize {
         usize::from(self.zone_of[usize::from(node.0)])
     }
+
+    /// Do zones matter to a walk to `count` nodes?
+    fn are_enough_for(&self, count: usize) -> bool {
+        self.sizes.len() >= count.max(2)
+    }
 }
 
 /// The next `count` points when they are as a good ring has them: admitted, distinct, and of
-/// distinct zones unless there is only one.
+/// distinct zones if there are enough.
 pub(super) fn straight(
     ring: &Ring,
     point: usize,
     count: usize,
     admits: &impl Fn(NodeId) -> bool,
 ) -> Option<Vec<NodeId>> {
-    let zones = ring.index.sizes.len();
-    if count > ring.len() || (zones > 1 && zones < count) {
+    if count > ring.len() {
         return None;
     }
+    let by_zone = ring.index.are_enough_for(count);
     let mut found: Vec<NodeId> = Vec::with_capacity(count);
     for step in 0..count {
         let node = ring.owner((point + step) % ring.len());
         let repeats = |other: &NodeId| {
-            *other == node || (zones > 1 && ring.index.zone(*other) == ring.index.zone(node))
+            *other == node || (by_zone && ring.index.zone(*other) == ring.index.zone(node))
         };
         if found.iter().any(repeats) || !admits(node) {
             return None;
@@ -71,14 +77,16 @@ pub(super) fn spread(
     count: usize,
     admits: &impl Fn(NodeId) -> bool,
 ) -> Vec<NodeId> {
-    let mut walk = Walk::new(ring);
+    let by_zone = ring.index.are_enough_for(count);
+    let mut walk = Walk::new(ring, by_zone);
     for step in 0..ring.len() {
         if walk.is_settled(count) {
             break;
         }
         let node = ring.owner((point + step) % ring.len());
         if walk.sees_first(node) {
-            walk.visit(ring.index.zone(node), node, admits(node));
+            let zone = if by_zone { ring.index.zone(node) } else { 0 };
+            walk.visit(zone, node, admits(node));
         }
     }
     walk.into_nodes(count)
@@ -98,12 +106,14 @@ struct Walk {
 }
 
 impl Walk {
-    fn new(ring: &Ring) -> Walk {
+    fn new(ring: &Ring, by_zone: bool) -> Walk {
+        let nodes = ring.node_count();
+        let left = if by_zone { ring.index.sizes.clone() } else { vec![nodes as u32] };
         Walk {
             seen: vec![0; ring.index.zone_of.len().div_ceil(64)],
-            nodes_left: ring.node_count(),
-            left: ring.index.sizes.clone(),
-            zones_left: ring.index.sizes.len(),
+            nodes_left: nodes,
+            zones_left: left.len(),
+            left,
             found: Vec::new(),
             passed: Vec::new(),
         }

@@ -111,7 +111,7 @@ fn change_ring(view: &mut View, facts: &Facts) {
     if nodes.is_empty() {
         return;
     }
-    let changes = may_come.then(|| reshaped(view, facts, &nodes)).unwrap_or_default();
+    let changes = if may_come { reshaped(view, facts, &nodes) } else { BTreeMap::new() };
     if !leaves && changes.is_empty() && nodes.iter().all(|node| view.ring.contains(*node)) {
         return;
     }

@@ -315,6 +315,8 @@ fn a_change_of_weight_moves_points() {
     keeper.facts.members.get_mut(&NodeId(2)).unwrap().weight = 200;
     keeper.settle();
     assert_eq!(keeper.view.members[&NodeId(2)].weight, 200);
+    let of_2 = (0..64).filter(|point| keeper.view.ring.owner(*point) == NodeId(2)).count();
+    assert_eq!(of_2, 32);
 }
 
 #[test]
