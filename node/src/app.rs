@@ -6,5 +6,6 @@ pub mod cli;
 pub mod dev;
 mod gauges;
 mod identity;
+mod operating;
 pub mod node;
 pub mod shutdown;

@@ -14,7 +14,7 @@ use atoll_core::{
 use super::{
     AdminError,
     pieces::{Page, Staged, Write},
-    shares,
+    shares, status,
 };
 
 /// What a set of changes would do.
@@ -113,6 +113,14 @@ pub fn objections(
         return Err(AdminError::MayLoseData { lost, copies });
     }
     // A dead node is got rid of at any time: what moves may be waiting for it.
+    // A node whose record says "removed" is not talked to any more.
+    let needed = |change: &&NodeChange| {
+        let node = NodeId(change.node);
+        change.change == Change::Remove && view.is_up(node) && !status::is_free(view, node)
+    };
+    if let Some(change) = changes.iter().find(needed) {
+        return Err(AdminError::NotDrained(NodeId(change.node)));
+    }
     let all_down = changes.iter().all(|change| !view.is_up(NodeId(change.node)));
     if is_moving(view) && !all_down {
         return Err(AdminError::StillMoving);
@@ -236,9 +244,12 @@ fn notes(before: &View, after: &View, changes: &[NodeChange]) -> Vec<String> {
                     "node {node} is down: it comes back into the ring once it is up"
                 ));
             }
-            Change::Drain | Change::Remove if is_up => notes.push(format!(
+            Change::Drain if is_up => notes.push(format!(
                 "node {node} keeps serving until its copies are elsewhere; stop it only then"
             )),
+            Change::Remove if is_up => {
+                notes.push(format!("the others do not talk to node {node} any more: stop it"));
+            }
             Change::Drain | Change::Remove | Change::Undrain => {}
         }
     }

@@ -79,6 +79,9 @@ pub enum AdminError {
         /// Copies of each blob.
         copies: usize,
     },
+    /// A node is to be forgotten that still has copies others need.
+    #[error("node {0} is up and its copies are not elsewhere yet")]
+    NotDrained(NodeId),
     /// Somebody else changed the same at the same time.
     #[error("somebody else changed the cluster at the same time")]
     Conflict,
@@ -169,6 +172,11 @@ impl AdminError {
                 text(
                     "bring one of them back first; --force gives up every blob that only they hold",
                 ),
+            ),
+            AdminError::NotDrained(node) => (
+                S::CONFLICT,
+                "not_drained",
+                format!("`atoll ctl drain {node} --watch` first; --force cuts it off as it is"),
             ),
             AdminError::Conflict => {
                 (S::CONFLICT, "conflict", text("look at the status and try again"))

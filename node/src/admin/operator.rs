@@ -154,11 +154,16 @@ impl Operator {
         if !view.is_up(new) {
             return Err(AdminError::BadPlan(format!("node {new} is not up")));
         }
+        // A node that still runs hands over first; a dead one cannot.
+        let leave = if view.is_up(old) { Change::Drain } else { Change::Remove };
         let changes = vec![
-            NodeChange { node: old.0, change: Change::Remove },
+            NodeChange { node: old.0, change: leave },
             NodeChange { node: new.0, change: Change::Undrain },
         ];
         let mut answer = self.commit(&view, &page, changes, how).await?;
+        if leave == Change::Drain {
+            answer.notes.push(format!("remove node {old} once it is safe to stop"));
+        }
         if view.ring.contains(new) {
             let note = format!(
                 "node {new} has its part of the ring already: the copies of node {old} are spread \

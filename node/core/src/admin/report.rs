@@ -22,7 +22,7 @@ pub struct NodeReport {
     pub blobs: Option<u64>,
     /// Bytes of those copies.
     pub blob_bytes: Option<u64>,
-    /// What it fetches after a change of the ring.
+    /// What it is fetching.
     pub synchronisation: Synchronisation,
     /// The comparison with its co-owners.
     pub repair: Repair,
@@ -44,7 +44,7 @@ pub struct Disk {
     pub full: bool,
 }
 
-/// Fetching what a change of the ring gave to a node.
+/// Fetching the copies a node should have and has not.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Synchronisation {
@@ -52,10 +52,10 @@ pub struct Synchronisation {
     pub synced_epoch: u64,
     /// Is it working?
     pub active: bool,
-    /// Arcs compared and complete.
-    pub arcs_done: u64,
-    /// Arcs there are to compare.
-    pub arcs_total: u64,
+    /// Nodes it has compared with in this pass.
+    pub sources_done: u64,
+    /// Nodes it compares with in this pass.
+    pub sources_total: u64,
     /// Blobs fetched.
     pub blobs_done: u64,
     /// Blobs known to be missing, those fetched included.
@@ -72,12 +72,14 @@ pub struct Synchronisation {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Repair {
-    /// Blobs that lack a copy at an owner, as the last comparison found.
+    /// Copies this node should have and has not, as far as is known.
     pub under_replicated: u64,
     /// Blobs copied by repair since the start.
     pub blobs: u64,
     /// Bytes copied by repair since the start.
     pub bytes: u64,
+    /// Copies that could not be fetched and will be tried again.
+    pub failed: u64,
     /// Comparisons completed since the start.
     pub passes: u64,
 }

@@ -105,6 +105,19 @@ fn one_movement_at_a_time_except_for_the_dead() {
 }
 
 #[test]
+fn a_node_that_still_holds_copies_is_not_cut_off_unasked() {
+    let remove = [change(Change::Remove, 2)];
+    assert_eq!(objection(|_| {}, &remove, false), Err(AdminError::NotDrained(NodeId(2))));
+    assert_eq!(objection(|_| {}, &remove, true), Ok(()));
+    assert_eq!(objection(|view| go_down(view, 2), &remove, false), Ok(()));
+    let drained = |view: &mut View| {
+        let (three, _) = cluster(3);
+        view.ring = three.ring;
+    };
+    assert_eq!(objection(drained, &[change(Change::Remove, 4)], false), Ok(()));
+}
+
+#[test]
 fn as_many_dead_nodes_as_copies_are_not_given_up_unasked() {
     let dead = |count: u16| move |view: &mut View| (1..=count).for_each(|node| go_down(view, node));
     let remove =
