@@ -66,6 +66,33 @@ bad-inputs *ARGS:
 durability *ARGS:
     python3 deploy/durability/kill9.py {{ARGS}}
 
+# The paper's Figure 12: one of five nodes dies under load and comes back; CSV and PNG.
+figure12 *ARGS:
+    deploy/cluster/figure12.py {{ARGS}}
+
+# 3 nodes grow to 6 and shrink to 3 under load; bytes moved against the least possible.
+elastic *ARGS:
+    deploy/cluster/elastic.py {{ARGS}}
+
+# kill -9 of any one node while images are pushed, 500 times.
+kill-push *ARGS:
+    deploy/cluster/kill_push.py {{ARGS}}
+
+# Wrong tokens, foreign nodes, plaintext, full disks.
+refusals *ARGS:
+    deploy/cluster/refusals.py {{ARGS}}
+
+# Conformance through a proxy that sends each request to the next node; `--kill` loses one midway.
+round-robin *ARGS:
+    deploy/cluster/conformance.py {{ARGS}}
+
+# Push to one node, pull from all others at once, with real clients.
+anywhere *CLIENTS:
+    deploy/cluster/anywhere.sh {{CLIENTS}}
+
+# The short proofs of a cluster.
+cluster-test: (figure12 "--kill 8 --back 15 --seconds 25 --images 60") (elastic "--to 4 --images 60") (kill-push "--rounds 8") refusals round-robin (round-robin "--kill") anywhere
+
 # Side by side with distribution and nginx.
 bench *ARGS:
     deploy/bench/run.sh {{ARGS}}

@@ -5,6 +5,7 @@
 #   REGISTRY=127.0.0.1:5000 deploy/conformance/run.sh
 #   RESULTS=DIR …                                 keeps results.yaml, report.html, junit.xml there
 #   CONFORMANCE=/path/to/suite …                  an already built suite of the pinned commit
+#   RUNS_ONLY='1.1 dev' …                         only these runs
 #
 # The suite's own verdict is not enough: it calls a run with skipped features a pass, and ends with 0
 # when it could not read its configuration. So this script counts: no FAIL, no Error, no Skip, nothing
@@ -88,6 +89,7 @@ printf '\n%-12s %7s %7s %6s %6s %6s %9s %6s  %s\n' run floor pass fail error ski
 BAD=0
 for run in "${RUNS[@]}"; do
   IFS='|' read -r name version sparse floor allowed <<<"$run"
+  [[ " ${RUNS_ONLY:-$name} " == *" $name "* ]] || continue
   dir="$RESULTS/$name"
   rm -rf "$dir"
   if [ "$sparse" = true ] && [ -z "$GIVEN" ]; then

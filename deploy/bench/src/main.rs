@@ -12,6 +12,7 @@ mod content;
 mod histogram;
 mod http1;
 mod load;
+mod mix;
 mod procfs;
 mod pulls;
 mod report;
@@ -29,6 +30,9 @@ const MIB: u64 = 1024 * KIB;
 #[derive(Parser)]
 #[command(name = "atoll-bench", args_override_self = true)]
 pub struct Options {
+    /// One row of a comparison of whole installations
+    #[command(subcommand)]
+    row: Option<RowKind>,
     /// Sizes to GET, bytes [default when everything is measured: 1024,65536,1048576,67108864]
     #[arg(long, value_delimiter = ',')]
     get: Option<Vec<u64>>,
@@ -73,6 +77,13 @@ pub struct Options {
     json: PathBuf,
 }
 
+/// What is measured instead of the cells.
+#[derive(clap::Subcommand)]
+enum RowKind {
+    /// Many objects from several servers that run already; the row is printed as JSON
+    Mix(mix::Options),
+}
+
 impl Options {
     /// Nothing chosen means everything.
     fn fill_defaults(&mut self) {
@@ -86,6 +97,10 @@ impl Options {
 
 fn main() -> anyhow::Result<ExitCode> {
     let mut options = Options::parse();
+    if let Some(RowKind::Mix(options)) = &options.row {
+        println!("{}", serde_json::to_string(&mix::run(options)?)?);
+        return Ok(ExitCode::SUCCESS);
+    }
     options.fill_defaults();
     let report = suite::run(&options)?;
     std::fs::write(&options.json, serde_json::to_vec_pretty(&report)?)

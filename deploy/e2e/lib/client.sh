@@ -3,6 +3,7 @@
 #
 #   client.sh NAME install           installs it; prints its version, or fails with the reason
 #   client.sh NAME round REF OUT     sets up, pushes to REF, pulls into OUT, checks; prints figures
+#   client.sh NAME push REF          pushes only
 #   client.sh NAME other_ref REF     prints where another client finds what was pushed to REF
 #   client.sh NAME pull REF OUT      pulls into OUT only
 #   client.sh NAME check OUT EXACT   checks what another client pulled
@@ -64,6 +65,11 @@ case $ACTION in
   install) version 2>&1 | head -n 1 | cut -c1-60 ;;
   other_ref) other_ref "$1" ;;
   check) check "$1" "$2" ;;
+  push)
+    trap tear_down EXIT
+    set_up
+    push "$1"
+    ;;
   pull)
     trap tear_down EXIT
     set_up

@@ -3,7 +3,8 @@
 # The registry under test: one that is already running (REGISTRY=host:port), or a node of our own.
 #
 # A node of our own listens on loopback ports nobody else uses, keeps its data in the caller's work
-# folder and is stopped by its process id; whatever the script does, nothing of it stays.
+# folder and is stopped by its process id; whatever the script does, nothing of it stays. With NODES=3
+# in the environment it is a cluster of three; REGISTRY is the first of them.
 
 # The repository, from deploy/e2e/lib.
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../../.." && pwd)
@@ -32,16 +33,23 @@ atolld_path() {
 # port_is_free PORT: whether nobody answers on it on loopback.
 port_is_free() { ! (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 
-# free_ports: prints P such that P, P+1 and P+2 are free, below the range the kernel hands out.
+# free_ports: prints P such that P, P+1 and P+2 are free, and so are the same three of each further
+# node, ten apart; below the range the kernel hands out.
 free_ports() {
-  local port
+  local port each
   while :; do
     port=$((20000 + RANDOM % 1200 * 10))
-    if port_is_free $port && port_is_free $((port + 1)) && port_is_free $((port + 2)); then
-      printf '%s\n' $port
-      return 0
-    fi
+    for ((each = port; each < port + 10 * ${NODES:-1}; each += 10)); do
+      if ! { port_is_free $each && port_is_free $((each + 1)) && port_is_free $((each + 2)); }; then continue 2; fi
+    done
+    printf '%s\n' $port
+    return 0
   done
+}
+
+# dev_addresses FILE: prints where each node of a dev.json serves clients, one in a line.
+dev_addresses() {
+  python3 -c 'import json, sys; [print(node["http"].split("://")[-1]) for node in json.load(open(sys.argv[1]))["nodes"]]' "$1"
 }
 
 # dev_field FILE KEY: prints the first node's KEY of a dev.json, without a scheme.
@@ -74,7 +82,7 @@ start_node() {
   local port deadline=$((SECONDS + READY_SECONDS))
   port=$(free_ports)
   NODE_LOG=$3
-  "$1" dev --nodes 1 --data-dir "$2" --port "$port" >"$3" 2>&1 &
+  "$1" dev --nodes "${NODES:-1}" --data-dir "$2" --port "$port" >"$3" 2>&1 &
   DEV_PID=$!
   while [ $SECONDS -lt $deadline ]; do
     kill -0 "$DEV_PID" 2>/dev/null || return 1

@@ -8,10 +8,7 @@ use std::{
 use proptest::prelude::*;
 
 use super::*;
-use crate::{
-    Algorithm,
-    view::{Configuration, Epoch, Member, MemberState},
-};
+use crate::view::{Configuration, Epoch, Member, MemberState};
 
 const POINTS: usize = 64;
 
@@ -106,23 +103,6 @@ fn co_owners_share_the_cells_of_their_arcs() {
             assert!(owners.contains(&node) && owners.contains(&NodeId(1)));
         }
     }
-}
-
-#[test]
-fn sums_do_not_depend_on_order_and_forget_what_leaves() {
-    let digests: Vec<Digest> = (0..9_u8).map(|n| Digest::of(Algorithm::Sha256, &[n])).collect();
-    let (mut forth, mut back) = (sums::Sum::default(), sums::Sum::default());
-    digests.iter().for_each(|digest| forth.add(digest));
-    digests.iter().rev().for_each(|digest| back.add(digest));
-    assert_eq!(forth, back);
-    forth.remove(&digests[4]);
-    assert_ne!(forth, back);
-    forth.add(&digests[4]);
-    assert_eq!(forth, back);
-    let other = Digest::of(Algorithm::Sha512, &[4]);
-    forth.remove(&digests[4]);
-    forth.add(&other);
-    assert_ne!(forth, back);
 }
 
 fn subset(of: &'static [u16]) -> impl Strategy<Value = Vec<u16>> {
