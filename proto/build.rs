@@ -6,6 +6,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let files = [
         "proto/blobs.proto",
         "proto/cluster.proto",
+        "proto/coordination.proto",
         "proto/operator.proto",
         "proto/raft.proto",
         "proto/repair.proto",

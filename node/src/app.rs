@@ -1,5 +1,6 @@
 //! The composition of a node: a configuration in, a running node out; and the command line around it.
 
+pub mod belonging;
 #[cfg(not(madsim))]
 pub mod cli;
 #[cfg(not(madsim))]

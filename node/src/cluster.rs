@@ -22,6 +22,7 @@ pub mod join;
 pub mod keeper;
 pub mod pull;
 pub mod registrar;
+pub mod sync;
 pub mod token;
 pub mod znodes;
 #[cfg(test)]

@@ -25,6 +25,7 @@ pub use atoll_core::coordination::{
 use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 
+pub mod embedded;
 mod event_queue;
 
 pub use event_queue::{EventQueue, EventSink, event_queue};

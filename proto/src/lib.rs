@@ -20,6 +20,15 @@ pub mod cluster {
     }
 }
 
+/// Sessions, znodes and watches.
+pub mod coordination {
+    /// Version 1.
+    #[allow(missing_docs, clippy::all, reason = "generated")]
+    pub mod v1 {
+        tonic::include_proto!("atoll.coordination.v1");
+    }
+}
+
 /// What nodes ask of each other for an operator.
 pub mod operator {
     /// Version 1.

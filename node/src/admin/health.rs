@@ -16,6 +16,8 @@ pub enum Check {
     Metadata,
     /// The public listener accepts connections.
     Listener,
+    /// The node is up in the cluster's view.
+    Cluster,
 }
 
 /// The state of a part.
@@ -40,6 +42,7 @@ struct Cells {
     storage: AtomicU8,
     metadata: AtomicU8,
     listener: AtomicU8,
+    cluster: AtomicU8,
     draining: AtomicBool,
     started: AtomicBool,
 }
@@ -64,6 +67,8 @@ pub struct Checks {
     pub metadata: CheckState,
     /// [`Check::Listener`]
     pub listener: CheckState,
+    /// [`Check::Cluster`]
+    pub cluster: CheckState,
 }
 
 impl Health {
@@ -111,6 +116,7 @@ impl Health {
             storage: state(Check::Storage),
             metadata: state(Check::Metadata),
             listener: state(Check::Listener),
+            cluster: state(Check::Cluster),
         }
     }
 
@@ -119,12 +125,13 @@ impl Health {
             Check::Storage => &self.0.storage,
             Check::Metadata => &self.0.metadata,
             Check::Listener => &self.0.listener,
+            Check::Cluster => &self.0.cluster,
         }
     }
 }
 
 impl Checks {
     fn all_ready(&self) -> bool {
-        [self.storage, self.metadata, self.listener].iter().all(|state| *state == CheckState::Ready)
+        [self.storage, self.metadata, self.listener, self.cluster].iter().all(|state| *state == CheckState::Ready)
     }
 }

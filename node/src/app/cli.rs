@@ -4,6 +4,7 @@
 //! is wrong, so that trying again without a change is useless.
 
 use std::{
+    ffi::OsString,
     io::Write,
     path::{Path, PathBuf},
     process::ExitCode,
@@ -54,10 +55,37 @@ enum Command {
 struct Serve {
     #[command(flatten)]
     file: ConfigFile,
+    /// A member of the cluster to enter at the first start; may be given more than once
+    #[arg(long, value_name = "HOST:PORT")]
+    join: Vec<String>,
+    /// The token for that; better in ATOLL__CLUSTER__TOKEN or a file, where no list of processes
+    /// shows it
+    #[arg(long, value_name = "TOKEN")]
+    token: Option<String>,
     /// Stop when the process with this id, which must be the parent, is gone
     #[arg(long, hide = true, value_name = "PID")]
     parent: Option<i32>,
 }
+
+impl Serve {
+    /// The environment with what the command line says in its place.
+    fn variables(
+        &self,
+        environment: impl Iterator<Item = (OsString, OsString)>,
+    ) -> impl Iterator<Item = (OsString, OsString)> {
+        let join = (!self.join.is_empty()).then(|| (JOIN_VARIABLE, self.join.join(",")));
+        let token = self.token.clone().map(|token| (TOKEN_VARIABLE, token));
+        let given: Vec<_> = join.into_iter().chain(token).collect();
+        let names: Vec<_> = given.iter().map(|(name, _)| *name).collect();
+        environment
+            .filter(move |(name, _)| !names.iter().any(|given| name == given))
+            .chain(given.into_iter().map(|(name, value)| (name.into(), value.into())))
+    }
+}
+
+/// The variables that `--join` and `--token` stand for.
+const JOIN_VARIABLE: &str = "ATOLL__CLUSTER__JOIN";
+const TOKEN_VARIABLE: &str = "ATOLL__CLUSTER__TOKEN";
 
 #[derive(Debug, Args)]
 struct ConfigFile {
@@ -87,7 +115,8 @@ pub fn main() -> ExitCode {
 }
 
 fn serve(options: &Serve) -> ExitCode {
-    let loaded = match load(options.file.config.as_deref()) {
+    let file = options.file.config.as_deref();
+    let loaded = match Config::load(file, options.variables(std::env::vars_os())) {
         Ok(loaded) => loaded,
         Err(errors) => return refuse(&errors),
     };

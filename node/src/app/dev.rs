@@ -6,6 +6,7 @@
 //!
 //! ```text
 //! DIR/dev.json               the running nodes, for scripts; there from the moment all are ready
+//! DIR/join-token             lets the later nodes join the first
 //! DIR/node1/atolld.toml      configuration, written anew at each start
 //! DIR/node1/atolld.log       standard error of the node, appended to
 //! DIR/node1/data/            its data folder
@@ -158,7 +159,7 @@ async fn supervise(
     while !shutdown.is_requested() {
         still_running(plans, children)?;
         if let Some(plan) = waiting.first() {
-            if probe::is_ready(plan.admin()).await {
+            if is_ready(plan, plans.len()).await {
                 waiting.remove(0);
             } else if begun.elapsed() > READY_DEADLINE {
                 return Err(DevError::NotReady { id: plan.id(), log: plan.log_path() });
@@ -176,6 +177,12 @@ async fn supervise(
         }
     }
     Ok(())
+}
+
+/// Is the node ready, and are all of them in the ring as it sees it?
+async fn is_ready(plan: &NodePlan, nodes: usize) -> bool {
+    probe::is_ready(plan.admin()).await
+        && probe::members_in_ring(plan.http()).await.is_some_and(|members| members >= nodes)
 }
 
 fn still_running(plans: &[NodePlan], children: &mut [Child]) -> Result<(), DevError> {

@@ -5,18 +5,23 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use anyhow::Context as _;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
 
-use super::{gauges, identity};
+use super::{
+    belonging::{Addresses, Belonging, ClusterSettings, Membership, is_member},
+    gauges, identity,
+};
 use crate::{
     admin::{self, AdminState, Check, CheckState, Health},
     auth::Policy,
     cluster::Cluster,
-    config::{Config, NodeName},
-    http::{self, Answers, Api, Limits, Patience, Serving},
+    config::{Config, NodeName, Secret},
+    http::{self, Answers, Api, Limits, Patience, Serving, add_handed_on},
     io::{Io, net},
-    metadata::{Metadata, MetadataSettings},
+    metadata::MetadataSettings,
     registry::{Registry, RegistrySettings},
     replicate::{ReplicateSettings, Replicator, Unstamped},
+    rpc::blobs::BlobService,
     store::{BlobStore, Reaper, StoreSettings},
     telemetry::{HttpMetrics, Metrics},
     tiers::{TierSettings, Tiers, arena::Arenas},
@@ -49,6 +54,8 @@ pub struct NodeSettings {
     pub tiers: TierSettings,
     /// Bounds of the metadata groups.
     pub metadata: MetadataSettings,
+    /// How the node belongs to its cluster.
+    pub cluster: ClusterSettings,
 }
 
 impl From<&Config> for NodeSettings {
@@ -108,6 +115,7 @@ impl From<&Config> for NodeSettings {
                 snapshot_interval: config.metadata.snapshot_entries,
                 ..MetadataSettings::default()
             },
+            cluster: ClusterSettings::from(config),
         }
     }
 }
@@ -120,8 +128,11 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct Node {
     http: SocketAddr,
     admin: SocketAddr,
+    grpc: SocketAddr,
     health: Health,
     api: Arc<Api>,
+    cluster: Cluster,
+    membership: Membership,
     stop_public: CancellationToken,
     stop_admin: CancellationToken,
     public: JoinHandle<std::io::Result<usize>>,
@@ -166,25 +177,32 @@ impl Node {
         // now wait in the kernel's queue.
         let public = net::listen(settings.http, net::BACKLOG).await?;
         let http = public.local_addr()?;
+        let internal = net::listen(settings.cluster.listen, net::BACKLOG).await?;
+        let grpc = internal.local_addr()?;
         let id = establish(&io, settings.id.clone()).await?;
         let tiers = open_store(&io, &settings, &health).await?;
-        let metadata = Metadata::open(io.clone(), settings.metadata.clone())
-            .await
-            .context("open the metadata")?;
+        let addresses = Addresses::of(&settings.cluster, grpc, http);
+        let belonging =
+            Belonging::begin(&io, settings.cluster.clone(), &id, addresses, settings.metadata);
+        let belonging = belonging.await?;
+        let (cluster, metadata) = (belonging.cluster.clone(), belonging.metadata.clone());
         health.set(Check::Metadata, CheckState::Ready);
         gauges::add(&metrics, tiers.clone(), metadata.clone());
         let reaper = tokio::spawn(reap(tiers.store().clone(), stop_public.clone()));
         let arenas = tiers.arenas();
         let policy = Policy { read_only: settings.read_only };
         let clock = io.clock.clone();
-        let cluster = Cluster::alone(clock.clone());
         let stamps = Arc::new(Unstamped);
-        let blobs = Replicator::open(io.clone(), cluster, tiers, stamps, settings.replicate);
+        let blobs =
+            Replicator::open(io.clone(), cluster.clone(), tiers, stamps, settings.replicate);
         let blobs = blobs.await.context("open the records of copies that are owed")?;
         let deliverer = tokio::spawn(deliver(blobs.clone(), stop_public.clone()));
-        let registry = Registry::new(blobs, metadata, policy, settings.registry);
-        let api = Api::new(registry, io, vec![http.to_string()], metrics.http().clone());
+        let registry = Registry::new(blobs.clone(), metadata, policy, settings.registry);
+        let api = Api::new(registry, io, metrics.http().clone());
         let api = Arc::new(api);
+        let services = Routes::new(BlobService::server(blobs));
+        let services = add_handed_on(services, api.clone());
+        let membership = belonging.become_member(internal, services)?;
         let serving = Serving {
             name: "public",
             answers: Answers::Api(api.clone()),
@@ -196,12 +214,21 @@ impl Node {
         };
         let public = tokio::spawn(http::serve(serving, public, stop_public.clone()));
         health.set(Check::Listener, CheckState::Ready);
-        tracing::info!(%id, %http, %admin, "node is ready");
+        if membership.wait().await {
+            health.set(Check::Cluster, CheckState::Ready);
+            tracing::info!(%id, node = %cluster.me(), %http, %grpc, %admin, "node is ready");
+        } else {
+            tracing::warn!(%id, node = %cluster.me(), %http, %grpc, %admin, "no member yet");
+            tokio::spawn(ready_later(health.clone(), cluster.clone(), stop_public.clone()));
+        }
         Ok(Node {
             http,
             admin,
+            grpc,
             health,
             api,
+            cluster,
+            membership,
             stop_public,
             stop_admin,
             public,
@@ -209,6 +236,16 @@ impl Node {
             reaper,
             deliverer,
         })
+    }
+
+    /// What this node knows of its cluster.
+    pub fn cluster(&self) -> &Cluster {
+        &self.cluster
+    }
+
+    /// Where other nodes are answered.
+    pub fn grpc(&self) -> SocketAddr {
+        self.grpc
     }
 
     /// Where the public API is served.
@@ -235,6 +272,7 @@ impl Node {
         };
         let kept = self.api.registry().tiers().store().checkpoint_all().await;
         tracing::info!(sessions = kept.sessions_saved, cut_off, "unfinished uploads kept");
+        self.membership.end().await;
         self.api.registry().metadata().shutdown().await;
         self.stop_admin.cancel();
         let ends = async { _ = tokio::join!(self.operators, self.reaper, self.deliverer) };
@@ -242,6 +280,18 @@ impl Node {
             tracing::warn!("background tasks did not end in time");
         }
         tracing::info!("node stopped");
+    }
+}
+
+/// Notes that the node is ready once the cluster has it.
+async fn ready_later(health: Health, cluster: Cluster, stop: CancellationToken) {
+    tokio::select! {
+        biased;
+        () = stop.cancelled() => {}
+        () = is_member(&cluster) => {
+            health.set(Check::Cluster, CheckState::Ready);
+            tracing::info!(node = %cluster.me(), "node is ready");
+        }
     }
 }
 
@@ -287,7 +337,21 @@ pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> anyhow
     let data_dir = &config.node.data_dir;
     let io = Io::real(data_dir)
         .with_context(|| format!("open the data folder `{}`", data_dir.display()))?;
-    let node = Node::start(io, NodeSettings::from(&config)).await?;
+    let mut settings = NodeSettings::from(&config);
+    if let Some(file) = &config.cluster.token_file {
+        // A node that has joined long ago needs no token; one that joins will say what it lacks.
+        match Secret::read(file) {
+            Ok(token) => settings.cluster.token = Some(token),
+            Err(error) => tracing::warn!(file = %file.display(), %error, "no join token"),
+        }
+    }
+    let mut shutdown = std::pin::pin!(shutdown);
+    // A node that waits to be let into a cluster can be stopped meanwhile.
+    let node = tokio::select! {
+        biased;
+        () = &mut shutdown => return Ok(()),
+        node = Node::start(io, settings) => node?,
+    };
     shutdown.await;
     node.stop().await;
     Ok(())

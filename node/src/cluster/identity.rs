@@ -32,6 +32,9 @@ pub struct Identity {
     pub node: NodeId,
     /// Which start of the node this is, from 1.
     pub incarnation: u64,
+    /// Number of metadata groups, at a node that joined: the founder's configuration says it, not
+    /// its own. `None` at the founder.
+    pub groups: Option<u16>,
 }
 
 /// Tells one attempt to join from another.
@@ -79,6 +82,8 @@ struct Document {
     node: Option<u16>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     incarnation: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    groups: Option<u16>,
 }
 
 impl Identity {
@@ -86,7 +91,7 @@ impl Identity {
     pub fn founder(entropy: &dyn Entropy) -> Identity {
         let mut random = [0; 16];
         entropy.fill(&mut random);
-        Identity { cluster_id: hex(&random), node: NodeId(1), incarnation: 1 }
+        Identity { cluster_id: hex(&random), node: NodeId(1), incarnation: 1, groups: None }
     }
 }
 
@@ -135,8 +140,9 @@ fn understand(document: Document) -> Result<Kept, String> {
             cluster_id: Some(cluster_id),
             node: Some(node @ 1..),
             incarnation: Some(incarnation @ 1..),
+            groups,
             ..
-        } => Ok(Kept::Member(Identity { cluster_id, node: NodeId(node), incarnation })),
+        } => Ok(Kept::Member(Identity { cluster_id, node: NodeId(node), incarnation, groups })),
         _ => Err("fields are missing".to_owned()),
     }
 }
@@ -153,6 +159,7 @@ pub fn write_joining(disk: &dyn Disk, nonce: JoinNonce) -> io::Result<()> {
         cluster_id: None,
         node: None,
         incarnation: None,
+        groups: None,
     })
 }
 
@@ -167,6 +174,7 @@ pub fn write_member(disk: &dyn Disk, identity: &Identity) -> io::Result<()> {
         cluster_id: Some(identity.cluster_id.clone()),
         node: Some(identity.node.0),
         incarnation: Some(identity.incarnation),
+        groups: identity.groups,
     })
 }
 

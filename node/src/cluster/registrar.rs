@@ -10,10 +10,19 @@ use atoll_core::view::{NodeId, Registration, View};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::{Cluster, znodes};
-use crate::coordination::{
-    CoordinationError, Coordinator, CreateMode, EventQueue, Liveness, Op, Refusal, Session,
-    WatchMode,
+use super::{
+    Cluster,
+    founding::Founding,
+    token::{self, Token},
+    znodes,
+};
+use crate::{
+    config::Secret,
+    coordination::{
+        CoordinationError, Coordinator, CreateMode, EventQueue, Liveness, Op, Refusal, Session,
+        WatchMode,
+    },
+    io::Io,
 };
 
 /// Pause before something that did not work is tried again.
@@ -22,6 +31,9 @@ const RETRY_PAUSE: Duration = Duration::from_millis(100);
 /// How often the view is looked at without an event: a watch that was lost must not be believed for
 /// ever.
 const LOOK_INTERVAL: Duration = Duration::from_secs(5);
+
+/// How long a configured token lets others in after the last start of the node that has it.
+const CONFIGURED_TOKEN_LIFETIME: Duration = Duration::from_secs(365 * 86_400);
 
 /// How long the end of a session may take at a stop. After that it ends by its time-out.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -61,6 +73,12 @@ pub struct Registrar {
     pub session_timeout: Duration,
     /// What is registered.
     pub registration: Registration,
+    /// What the founder writes first; `None` at a node that joined.
+    pub founding: Option<Founding>,
+    /// A token that lets others in for as long as this node is configured with it.
+    pub token: Option<Secret>,
+    /// Time.
+    pub io: Io,
     /// Where the open session is handed on.
     pub session: SessionSlot,
 }
@@ -86,11 +104,10 @@ impl Registrar {
     }
 
     async fn use_session(&self, session: Arc<dyn Session>, stop: &CancellationToken) {
-        self.session.session.send_replace(Some(session.clone()));
         let ended = tokio::select! {
             biased;
             () = stop.cancelled() => Ok(()),
-            ended = self.live(session.as_ref()) => ended,
+            ended = self.live(&session) => ended,
         };
         self.session.session.send_replace(None);
         self.cluster.end_lease();
@@ -103,7 +120,8 @@ impl Registrar {
     }
 
     /// Registers and keeps the lease until the session ends.
-    async fn live(&self, session: &dyn Session) -> Result<(), CoordinationError> {
+    async fn live(&self, shared: &Arc<dyn Session>) -> Result<(), CoordinationError> {
+        let session = shared.as_ref();
         let mut liveness = session.liveness();
         loop {
             match self.register(session).await {
@@ -113,6 +131,7 @@ impl Registrar {
             }
             tokio::time::sleep(RETRY_PAUSE).await;
         }
+        self.session.session.send_replace(Some(shared.clone()));
         let node = self.cluster.me();
         tracing::info!(%node, session = %session.id(), timeout = ?session.timeout(), "registered");
         tokio::select! {
@@ -127,6 +146,10 @@ impl Registrar {
         let path = znodes::of(znodes::REGISTRIES, self.cluster.me());
         let data = znodes::encode(&self.registration)
             .map_err(|error| CoordinationError::Failed(error.to_string()))?;
+        if let Some(founding) = &self.founding {
+            founding.write(session, self.cluster.me()).await?;
+            self.keep_token(session).await?;
+        }
         session.sync(&path).await?;
         let create = Op::Create { path: path.clone(), data, mode: CreateMode::EPHEMERAL };
         let ops = match session.exists(&path).await? {
@@ -135,6 +158,26 @@ impl Registrar {
             None => vec![create],
         };
         session.multi(ops).await.map(drop)
+    }
+
+    /// Makes sure that the configured token lets others in.
+    async fn keep_token(&self, session: &dyn Session) -> Result<(), CoordinationError> {
+        let Some(token) = &self.token else { return Ok(()) };
+        let token: Token = match token.reveal().parse() {
+            Ok(token) => token,
+            Err(error) => {
+                tracing::error!(%error, "cluster.token is no token and lets nobody in");
+                return Ok(());
+            }
+        };
+        let record = token.record(self.io.clock.wall(), CONFIGURED_TOKEN_LIFETIME, u32::MAX);
+        let path = format!("{}/{}", znodes::TOKENS, token.id());
+        match session.set(&path, &record.encode(), None).await {
+            Err(error) if matches!(error.refusal(), Some(Refusal::NoNode(_))) => {
+                token::issue(session, &token, &record).await
+            }
+            other => other.map(drop),
+        }
     }
 
     /// Every acknowledged heartbeat carries the lease on.

@@ -1,6 +1,6 @@
 //! A setting that must not show: in a log, in `config show`, in an error.
 
-use std::fmt;
+use std::{fmt, io, path::Path};
 
 use serde_json::json;
 
@@ -18,6 +18,17 @@ impl Secret {
     pub fn parse(text: &str) -> Option<Self> {
         let text = text.trim();
         (!text.is_empty() && text.len() <= SECRET_BYTES_MAX).then(|| Self(text.to_owned()))
+    }
+
+    /// The secret in a file.
+    ///
+    /// # Errors
+    /// The file cannot be read, or holds no secret.
+    #[allow(clippy::disallowed_methods, reason = "a file of the operator, outside the data folder")]
+    pub fn read(path: &Path) -> io::Result<Self> {
+        let text = std::fs::read_to_string(path)?;
+        let none = || io::Error::new(io::ErrorKind::InvalidData, "it holds no secret");
+        Self::parse(&text).ok_or_else(none)
     }
 
     /// The text, for whoever uses it.

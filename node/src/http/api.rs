@@ -26,17 +26,15 @@ use crate::{
 pub struct Api {
     pub(super) registry: Registry,
     pub(super) io: Io,
-    /// Live members, as `GET /v2/registries` lists them.
-    pub(super) members: Vec<String>,
     ids: RequestIds,
     metrics: Arc<HttpMetrics>,
 }
 
 impl Api {
-    /// Puts the API together. `members` are the addresses at which the registry is served.
-    pub fn new(registry: Registry, io: Io, members: Vec<String>, metrics: Arc<HttpMetrics>) -> Api {
+    /// Puts the API together.
+    pub fn new(registry: Registry, io: Io, metrics: Arc<HttpMetrics>) -> Api {
         let ids = RequestIds::new(io.entropy.as_ref());
-        Api { registry, io, members, ids, metrics }
+        Api { registry, io, ids, metrics }
     }
 
     /// The registry behind the API.
@@ -182,7 +180,7 @@ async fn dispatch(api: &Api, route: Route, ask: &Ask, body: &mut Body) -> Answer
         (Route::Upload { repo, id }, M::PUT) => boxed(api.put_upload(&repo, id, ask, body)).await,
         (Route::Upload { repo, id }, M::GET) => api.upload_status(&repo, id),
         (Route::Upload { repo, id }, M::DELETE) => boxed(api.cancel_upload(&repo, id)).await,
-        (Route::View, M::GET) => Err(unknown_route(ask.parts.uri.path())),
+        (Route::View, M::GET) => Ok(api.view(ask)),
         (route, method) => Err(wrong_method(&route, &method)),
     }
 }
@@ -205,11 +203,6 @@ fn wrong_method(route: &Route, method: &Method) -> RegistryError {
     ErrorCode::Unsupported
         .error(format_args!("`{method}` is not supported here; allowed are {allowed}"))
         .with_detail(serde_json::json!({"allow": allowed}))
-}
-
-fn unknown_route(path: &str) -> RegistryError {
-    let path: String = path.chars().take(ECHO_CHARS_MAX).collect();
-    ErrorCode::NameUnknown.error(format_args!("`{path}` is not an endpoint of this registry"))
 }
 
 /// Characters of a path that an error or a log line repeats.

@@ -2,7 +2,13 @@
 
 use std::{borrow::Cow, num::NonZeroUsize};
 
-use atoll_core::{Digest, RepoName, pagination::Page, route::Route};
+use atoll_core::{
+    Digest, RepoName,
+    pagination::Page,
+    ring::Points,
+    route::Route,
+    view::{MemberState, RingMode, View},
+};
 use axum::body::Body;
 use http::{Response, StatusCode, header};
 use serde_json::{Value, json};
@@ -46,7 +52,18 @@ impl Api {
     }
 
     pub(super) fn registries(&self) -> Response<Body> {
-        json_answer(headers::JSON, &json!({"Registries": self.members}))
+        let view = self.registry.blobs().cluster().view();
+        let up = view.members.values().filter(|member| member.is_up());
+        let mut addresses: Vec<&str> = up.map(|member| member.http.as_str()).collect();
+        addresses.sort_unstable();
+        json_answer(headers::JSON, &json!({"Registries": addresses}))
+    }
+
+    /// `GET /v2/_atoll/view`: what a client needs to find the owners of a digest by itself. The ring
+    /// is long, so it comes only when it is asked for (`?ring=1`).
+    pub(super) fn view(&self, ask: &Ask) -> Response<Body> {
+        let with_ring = pairs(ask.parts.uri.query()).any(|(key, value)| key == "ring" && value == "1");
+        json_answer(headers::JSON, &describe(&self.registry.blobs().cluster().view(), with_ring))
     }
 
     /// `GET /v2/_oci/ext/discover`: what is served beyond the spec.
@@ -130,6 +147,53 @@ fn artifact_type(ask: &Ask) -> Result<Option<String>, RegistryError> {
     }
     // Media types hold no space; where one arrives, somebody sent a bare `+`.
     Ok(Some(value.replace(' ', "+")))
+}
+
+/// A view as clients read it.
+fn describe(view: &View, with_ring: bool) -> Value {
+    let members = view.members.iter().map(|(node, member)| {
+        json!({
+            "id": node.0,
+            "name": member.name,
+            "http": member.http,
+            "grpc": member.grpc,
+            "zone": member.zone,
+            "weight": member.weight,
+            "incarnation": member.incarnation,
+            "state": match member.state {
+                MemberState::Joining => "joining",
+                MemberState::Up => "up",
+                MemberState::Down => "down",
+                MemberState::Draining => "draining",
+            },
+            "in_ring": view.ring.contains(*node),
+        })
+    });
+    let mut described = json!({
+        "cluster_id": view.cluster_id,
+        "epoch": view.epoch.0,
+        "since": view.since.0,
+        "mode": match view.mode {
+            RingMode::Assigned { .. } => "assigned",
+            RingMode::Paper { .. } => "paper",
+        },
+        "points": view.ring.len(),
+        "replicas": view.replicas,
+        "write_quorum": view.write_quorum(),
+        "members": members.collect::<Vec<_>>(),
+        "open": view.open.len(),
+    });
+    if with_ring {
+        described["ring"] = match view.ring.points() {
+            Points::Assigned { owners } => json!({"owners": owners}),
+            Points::Paper { identities } => {
+                let hex = |at: &[u8]| at.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+                let identities = identities.iter().map(|(at, node)| json!([hex(at), node.0]));
+                json!({"identities": identities.collect::<Vec<_>>()})
+            }
+        };
+    }
+    described
 }
 
 fn descriptor(referrer: &atoll_core::metadata::query::Referrer) -> Value {

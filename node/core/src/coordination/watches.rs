@@ -115,6 +115,11 @@ impl Watches {
         told
     }
 
+    /// Is it still to be told?
+    pub fn contains(&self, id: WatchId) -> bool {
+        self.watches.contains_key(&id)
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.watches.len()

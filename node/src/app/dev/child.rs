@@ -8,8 +8,8 @@
 
 use std::{
     fs::{self, File},
-    io::{Read, Seek, SeekFrom},
-    os::unix::process::CommandExt,
+    io::{Read, Seek, SeekFrom, Write},
+    os::unix::{fs::OpenOptionsExt, process::CommandExt},
     path::{Path, PathBuf},
     process::{Command, ExitStatus, Stdio},
 };
@@ -144,6 +144,27 @@ pub(super) fn write_file(path: &Path, text: &str) -> Result<(), DevError> {
     fs::write(&new, text)
         .and_then(|()| fs::rename(&new, path))
         .map_err(system(format!("write {}", path.display())))
+}
+
+/// As [`write_file`], readable by its owner alone.
+pub(super) fn write_secret(path: &Path, text: &str) -> Result<(), DevError> {
+    let new = path.with_extension("new");
+    let mut options = File::options();
+    options.create(true).truncate(true).write(true).mode(0o600);
+    options
+        .open(&new)
+        .and_then(|mut file| file.write_all(text.as_bytes()))
+        .and_then(|()| fs::rename(&new, path))
+        .map_err(system(format!("write {}", path.display())))
+}
+
+/// The text of a file, if there is one.
+pub(super) fn read_file(path: &Path) -> Result<Option<String>, DevError> {
+    match fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(system(format!("read {}", path.display()))(error)),
+    }
 }
 
 /// Removes a file that may be there.

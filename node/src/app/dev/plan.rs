@@ -10,7 +10,11 @@ use std::{
 use serde_json::json;
 
 use super::{DevError, Options, child, system};
-use crate::config::{Config, value::quoted};
+use crate::{
+    cluster::token::Token,
+    config::{Config, value::quoted},
+    io::entropy::OsEntropy,
+};
 
 /// How far apart the ports of two nodes are.
 const PORTS_APART: u16 = 10;
@@ -31,12 +35,6 @@ pub struct NodePlan {
 /// # Errors
 /// When the options cannot be met, a variable is wrong, or a file cannot be written.
 pub fn plan(options: &Options) -> Result<Vec<NodePlan>, DevError> {
-    if options.nodes > 1 {
-        return Err(DevError::Call(format!(
-            "--nodes {}: this version runs one node; the cluster comes with a later one",
-            options.nodes
-        )));
-    }
     let last = u32::from(options.port) + u32::from(PORTS_APART) * u32::from(options.nodes - 1) + 2;
     if last > u32::from(u16::MAX) {
         return Err(DevError::Call(format!(
@@ -47,15 +45,33 @@ pub fn plan(options: &Options) -> Result<Vec<NodePlan>, DevError> {
     }
     let root = std::path::absolute(&options.data_dir)
         .map_err(system(format!("find {}", options.data_dir.display())))?;
-    (1..=options.nodes).map(|number| NodePlan::write(&root, number, options.port)).collect()
+    child::create_folder(&root)?;
+    let token = token(&root)?;
+    let write = |number| NodePlan::write(&root, number, options.port, &token);
+    (1..=options.nodes).map(write).collect()
+}
+
+/// The file with the token by which the later nodes join the first; made when there is none.
+fn token(root: &Path) -> Result<PathBuf, DevError> {
+    let path = root.join("join-token");
+    if child::read_file(&path)?.is_none_or(|text| text.parse::<Token>().is_err()) {
+        let token = Token::draw(None, &OsEntropy);
+        child::write_secret(&path, &format!("{}\n", token.reveal()))?;
+    }
+    Ok(path)
 }
 
 impl NodePlan {
-    fn write(root: &Path, number: u16, first_port: u16) -> Result<Self, DevError> {
+    fn write(
+        root: &Path,
+        number: u16,
+        first_port: u16,
+        token: &Path,
+    ) -> Result<Self, DevError> {
         let folder = folder(root, number);
         child::create_folder(&folder)?;
         let file = folder.join("atolld.toml");
-        child::write_file(&file, &configuration(&folder, number, first_port))?;
+        child::write_file(&file, &configuration(&folder, number, first_port, token))?;
         let config = Config::load(Some(&file), std::env::vars_os())?.config;
         Ok(Self { root: root.into(), number, config })
     }
@@ -83,6 +99,11 @@ impl NodePlan {
     /// Where its probes answer.
     pub fn admin(&self) -> SocketAddr {
         self.config.admin.listen
+    }
+
+    /// Where its registry answers.
+    pub fn http(&self) -> SocketAddr {
+        self.config.http.listen
     }
 
     /// How long it drains at most.
@@ -178,18 +199,26 @@ fn folder(root: &Path, number: u16) -> PathBuf {
 }
 
 /// The configuration file of a node: only what tells it from the others.
-fn configuration(folder: &Path, number: u16, first_port: u16) -> String {
+fn configuration(folder: &Path, number: u16, first_port: u16, token: &Path) -> String {
     let port = first_port + PORTS_APART * (number - 1);
-    let listen =
-        |offset| quoted(&SocketAddr::from((Ipv4Addr::LOCALHOST, port + offset)).to_string());
+    let address = |port: u16| quoted(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)).to_string());
+    let listen = |offset| address(port + offset);
+    // The first node founds the cluster, the others join it.
+    let join = match number {
+        1 => String::new(),
+        _ => format!("join = [{}]\n", address(first_port + 1)),
+    };
     let data_dir = quoted(&folder.join("data").to_string_lossy());
     format!(
         "# Written by `atolld dev` at every start; set what you like by ATOLL__… variables.\n\
          [node]\nid = {}\ndata_dir = {data_dir}\n\n\
-         [http]\nlisten = {}\n\n[cluster]\nlisten = {}\n\n[admin]\nlisten = {}\n",
+         [http]\nlisten = {}\n\n\
+         [cluster]\nlisten = {}\n{join}token_file = {}\n\n\
+         [admin]\nlisten = {}\n",
         quoted(&name(number)),
         listen(0),
         listen(1),
+        quoted(&token.to_string_lossy()),
         listen(2),
     )
 }
@@ -199,7 +228,12 @@ mod tests {
     use super::*;
 
     fn planned(number: u16) -> NodePlan {
-        let text = configuration(Path::new("/tmp/dev dir/nodeX"), number, 5000);
+        let text = configuration(
+            Path::new("/tmp/dev dir/nodeX"),
+            number,
+            5000,
+            Path::new("/tmp/dev dir/join-token"),
+        );
         let config = Config::parse("atolld.toml", &text, []).expect("valid").config;
         NodePlan { root: "/tmp/dev dir".into(), number, config }
     }
@@ -212,6 +246,13 @@ mod tests {
         };
         assert_eq!(ports(1), [5000, 5001, 5002]);
         assert_eq!(ports(3), [5020, 5021, 5022]);
+    }
+
+    #[test]
+    fn the_first_node_founds_and_the_others_join_it() {
+        assert_eq!(planned(1).config.cluster.join, []);
+        let join = planned(3).config.cluster.join;
+        assert_eq!(join.iter().map(|node| node.as_str()).collect::<Vec<_>>(), ["127.0.0.1:5001"]);
     }
 
     #[test]

@@ -14,7 +14,8 @@ pub fn tell(before: &View, after: &View) -> String {
                 if was.state != member.state {
                     told.push(format!("node {node} {}", word(member.state)));
                 }
-                if was.incarnation != member.incarnation {
+                // A founder's first view is older than its first registration.
+                if was.incarnation != member.incarnation && was.incarnation > 0 {
                     told.push(format!("node {node} restarted (start {})", member.incarnation));
                 }
                 if (&was.http, &was.grpc) != (&member.http, &member.grpc) {
