@@ -10,9 +10,10 @@ use tonic::service::Routes;
 use super::{
     belonging::{Addresses, Belonging, ClusterSettings, Membership, is_member},
     gauges, identity,
+    operating::{self, Operating},
 };
 use crate::{
-    admin::{self, AdminState, Check, CheckState, Health},
+    admin::{self, AdminState, Check, CheckState, Health, OperatorService},
     auth::Policy,
     cluster::Cluster,
     config::{Config, NodeName, Secret},
@@ -160,6 +161,7 @@ impl Node {
             operator: Arc::default(),
             allow_remote: settings.admin_allow_remote,
         };
+        let operator_slot = state.operator.clone();
         let operators = tokio::spawn(http::serve(
             Serving {
                 name: "admin",
@@ -188,6 +190,7 @@ impl Node {
         let (cluster, metadata) = (belonging.cluster.clone(), belonging.metadata.clone());
         health.set(Check::Metadata, CheckState::Ready);
         gauges::add(&metrics, tiers.clone(), metadata.clone());
+        let started = io.clock.monotonic();
         let reaper = tokio::spawn(reap(tiers.store().clone(), stop_public.clone()));
         let arenas = tiers.arenas();
         let policy = Policy { read_only: settings.read_only };
@@ -197,10 +200,23 @@ impl Node {
             Replicator::open(io.clone(), cluster.clone(), tiers, stamps, settings.replicate);
         let blobs = blobs.await.context("open the records of copies that are owed")?;
         let deliverer = tokio::spawn(deliver(blobs.clone(), stop_public.clone()));
-        let registry = Registry::new(blobs.clone(), metadata, policy, settings.registry);
-        let api = Api::new(registry, io, metrics.http().clone());
+        gauges::add_cluster(&metrics, blobs.clone(), metadata.clone());
+        let registry = Registry::new(blobs.clone(), metadata.clone(), policy, settings.registry);
+        let api = Api::new(registry, io.clone(), metrics.http().clone());
         let api = Arc::new(api);
-        let services = Routes::new(BlobService::server(blobs));
+        let operator = operating::operator(Operating {
+            io,
+            session: belonging.session.clone(),
+            metadata,
+            api: api.clone(),
+            blobs: blobs.clone(),
+            workers: None,
+            started,
+        });
+        let services = Routes::new(BlobService::server(blobs))
+            .add_service(OperatorService::server(operator.clone()));
+        // It is set here only.
+        let _ = operator_slot.set(operator);
         let services = add_handed_on(services, api.clone());
         let membership = belonging.become_member(internal, services)?;
         let serving = Serving {

@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use crate::{
     admin::{
-        AdminError,
+        AdminError, Operator, TreeLedger,
         pieces::{Part, Pieces},
     },
     background::{
@@ -23,7 +23,7 @@ use crate::{
         status::{Phase, RepairStatus},
     },
     cluster::{
-        Cluster, SessionSlot,
+        SessionSlot,
         ca::Authorities,
         token::{self, Token},
         znodes,
@@ -58,8 +58,6 @@ pub struct Workers {
 pub struct Operating {
     /// Time and randomness.
     pub io: Io,
-    /// This node's cluster.
-    pub cluster: Cluster,
     /// Its session in group 0.
     pub session: SessionSlot,
     /// The Raft groups.
@@ -72,6 +70,13 @@ pub struct Operating {
     pub workers: Option<Workers>,
     /// The monotonic time at which the node started.
     pub started: Duration,
+}
+
+/// The handle that answers operators, over these parts.
+pub fn operator(parts: Operating) -> Operator {
+    let cluster = parts.blobs.cluster().clone();
+    let ledger = Arc::new(TreeLedger::new(parts.session.clone()));
+    Operator::new(cluster, Arc::new(parts), ledger)
 }
 
 impl Pieces for Operating {
@@ -97,9 +102,9 @@ impl Pieces for Operating {
         let mut report = NodeReport {
             version: VERSION.to_owned(),
             uptime_seconds: uptime.as_secs(),
-            epoch: self.cluster.view().epoch.0,
-            lease_valid: self.cluster.lease_is_valid(),
-            suspects: self.cluster.suspects().into_iter().map(|node| node.0).collect(),
+            epoch: self.blobs.cluster().view().epoch.0,
+            lease_valid: self.blobs.cluster().lease_is_valid(),
+            suspects: self.blobs.cluster().suspects().into_iter().map(|node| node.0).collect(),
             disk: Disk {
                 total_bytes: store.disk_total_bytes,
                 available_bytes: store.disk_available_bytes,
@@ -147,14 +152,14 @@ impl Pieces for Operating {
     fn have<'a>(&'a self, node: NodeId, digests: &'a [Digest]) -> BoxFuture<'a, Option<Vec<bool>>> {
         Box::pin(async move {
             let is_here = |holding: &Holding| matches!(holding, Holding::Present(_));
-            if node == self.cluster.me() {
+            if node == self.blobs.cluster().me() {
                 let mut held = Vec::with_capacity(digests.len());
                 for digest in digests {
                     held.push(is_here(&self.blobs.holding(digest).await));
                 }
                 return Some(held);
             }
-            let (held, _) = Peer::new(&self.cluster, node).have(digests).await.ok()?;
+            let (held, _) = Peer::new(self.blobs.cluster(), node).have(digests).await.ok()?;
             Some(held.iter().map(is_here).collect())
         })
     }
@@ -171,8 +176,9 @@ impl Pieces for Operating {
             let issued = token::issue(session.as_ref(), &token, &record).await;
             issued.map_err(|error| unreachable(&error))?;
             tracing::info!(id = %token.id(), ?ttl, "join token made");
-            let view = self.cluster.view();
-            let join = view.members.get(&self.cluster.me()).map(|member| member.grpc.clone());
+            let view = self.blobs.cluster().view();
+            let join =
+                view.members.get(&self.blobs.cluster().me()).map(|member| member.grpc.clone());
             Ok(JoinToken {
                 token: token.reveal(),
                 ttl_seconds: ttl.as_secs(),
@@ -206,7 +212,7 @@ impl Operating {
 
     /// The CA that a joiner is to look for; `None` where nodes speak plain text.
     async fn authority(&self, session: &dyn Session) -> Result<Option<Fingerprint>, AdminError> {
-        if self.cluster.security().is_plaintext() {
+        if self.blobs.cluster().security().is_plaintext() {
             return Ok(None);
         }
         let failed = |error: &dyn Display| AdminError::Failed(format!("the cluster's CA: {error}"));
