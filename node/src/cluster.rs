@@ -23,10 +23,10 @@ pub mod keeper;
 pub mod pull;
 pub mod registrar;
 pub mod sync;
-pub mod token;
-pub mod znodes;
 #[cfg(test)]
 pub(crate) mod tests;
+pub mod token;
+pub mod znodes;
 
 mod gate;
 

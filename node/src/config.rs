@@ -31,9 +31,11 @@ pub mod value;
 pub mod zone;
 
 mod conflicts;
+mod consistency;
 
 use std::{ffi::OsString, path::Path};
 
+pub use consistency::Consistency;
 pub use error::{ConfigError, ConfigErrors};
 pub use host_port::HostPort;
 pub use log_filter::LogFilter;

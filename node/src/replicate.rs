@@ -44,18 +44,7 @@ pub use self::{
     stats::ReplicateStats,
 };
 use self::{debts::Debts, latency::Latency, pull::Pulls, stats::Counters};
-use crate::{cluster::Cluster, io::Io, tiers::Tiers};
-
-/// When a push is acknowledged.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Consistency {
-    /// When W owners and R nodes in all hold the blob durably.
-    #[default]
-    Strong,
-    /// When one owner holds it durably, and a durable record says who is to get it. The loss of that
-    /// one disk within the lag loses the blob.
-    Eventual,
-}
+use crate::{cluster::Cluster, config::Consistency, io::Io, tiers::Tiers};
 
 /// What an operator decides about copies.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

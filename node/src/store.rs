@@ -15,9 +15,11 @@
 //! the tools of the operator work on it.
 
 mod claims;
+mod copies;
 mod damaged;
 mod error;
 mod ingest;
+mod inventory;
 mod paths;
 mod publish;
 mod quarantine;
@@ -45,10 +47,12 @@ use bytes::Bytes;
 use crate::io::Io;
 
 pub use self::{
+    copies::{CaughtUp, Deletion, Pinned},
     error::{
         BlobOverLimit, CommitError, CorruptBlob, DamagedBlob, DigestMismatch, NoSpace,
         OpenStoreError, ReadError, StoreIo, UploadCancelled, UploadError, UploadUnknown,
     },
+    inventory::{ARCS, ArcSum, InventoryEntry, InventoryProgress, SumKey, arc_of},
     reader::BlobReader,
     reaper::Reaper,
     receive::Incoming,
@@ -59,8 +63,8 @@ pub use self::{
     writer::UploadWriter,
 };
 use self::{
-    paths::Paths, reader::OpenBlob, recovery::recover, sessions::Sessions, shared::Shared,
-    space::SpaceGauge, stats::Counters,
+    inventory::Inventory, paths::Paths, reader::OpenBlob, recovery::recover, sessions::Sessions,
+    shared::Shared, space::SpaceGauge, stats::Counters,
 };
 pub use atoll_core::upload::{
     BlobTooLarge, BudgetExhausted, OutOfOrder, SessionBusy, TooManySessions,
@@ -116,14 +120,18 @@ impl BlobStore {
     ) -> Result<(BlobStore, RecoveryReport), OpenStoreError> {
         let paths = Paths::new(root);
         let space = SpaceGauge::new(settings.disk_reserve_percent);
-        let at_disk = paths.clone();
-        let (recovered, space) = io
+        let (at_disk, clock, key) = (paths.clone(), Arc::clone(&io.clock), settings.sum_key);
+        let (opened, space) = io
             .disk_op(move |disk| {
                 let _ = space.refresh(&**disk);
-                (recover(&**disk, &at_disk), space)
+                let opened = recover(&**disk, &at_disk).and_then(|recovered| {
+                    let inventory = Inventory::open(disk, &at_disk.inventory(), clock, key)?;
+                    Ok((recovered, inventory))
+                });
+                (opened, space)
             })
             .await;
-        let recovered = recovered?;
+        let (recovered, inventory) = opened?;
         let clock = Arc::clone(&io.clock);
         let sessions = Sessions::new(clock, settings.upload_limits(), settings.budget_limits());
         for session in recovered.sessions {
@@ -137,6 +145,7 @@ impl BlobStore {
             sessions: Arc::new(sessions),
             claims: Arc::default(),
             damaged: recovered.damaged,
+            inventory,
             space,
             counters: Counters::default(),
         };
@@ -286,7 +295,8 @@ impl BlobStore {
             .await
     }
 
-    /// Makes every idle session survive a restart: for the end of a graceful shutdown.
+    /// Makes every idle session survive a restart, and closes the inventory in order: for the end of
+    /// a graceful shutdown.
     pub async fn checkpoint_all(&self) -> CheckpointReport {
         let mut report = CheckpointReport::default();
         for (repo, id) in self.shared.sessions.list() {
@@ -302,6 +312,7 @@ impl BlobStore {
                 }
             }
         }
+        self.close_inventory().await;
         report
     }
 

@@ -91,8 +91,10 @@ async fn the_power_may_go_again_while_the_store_recovers() {
             crashed.power_cut(loss);
             let start = crashed.operation_count();
             let whole = crashed.fork(1);
-            story::open(&whole).await.unwrap();
-            for again in start..whole.operation_count() {
+            let opened = story::open(&whole).await.unwrap();
+            let end = whole.operation_count();
+            drop(opened);
+            for again in start..end {
                 let disk = crashed.fork(again);
                 disk.crash_at(again, CrashPoint::After);
                 assert!(story::open(&disk).await.is_err(), "recovery did not notice the cut");
@@ -245,13 +247,13 @@ async fn the_reserve_is_not_for_uploads() {
     use atoll_node::store::{BlobStore, CommitError, StoreSettings, UploadError};
     use store_support::{content, repo, sha256, sim_io};
 
-    let disk = SimDisk::new(1, Faults { capacity: 1_000_000, ..Faults::default() });
+    let disk = SimDisk::new(1, Faults { capacity: 20_000_000, ..Faults::default() });
     let settings = StoreSettings { disk_reserve_percent: 50, ..StoreSettings::default() };
     let io = sim_io(disk.mount(), 1);
     let (store, _) = BlobStore::open(io, "".into(), settings).await.unwrap();
-    let first = content(450_000, 1);
+    let first = content(7_000_000, 1);
     store.put(&sha256(&first), first.clone()).await.unwrap();
-    let second = content(100_000, 2);
+    let second = content(3_000_000, 2);
     store.put(&sha256(&second), second.clone()).await.unwrap();
     assert!(matches!(
         store.create_upload(&repo(), Algorithm::Sha256),
@@ -261,7 +263,7 @@ async fn the_reserve_is_not_for_uploads() {
     let put = store.put(&sha256(&third), third.clone()).await;
     assert!(matches!(put, Err(CommitError::NoSpace(_))));
     // Room was made elsewhere: the reaper notices.
-    disk.set_faults(|faults| faults.capacity = 10_000_000);
+    disk.set_faults(|faults| faults.capacity = 200_000_000);
     store.reap().await;
     store.put(&sha256(&third), third).await.unwrap();
 }

@@ -4,10 +4,7 @@
 
 mod wire_support;
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{sync::Arc, time::Duration};
 
 use atoll_node::{
     cluster::ca::Authorities,
@@ -86,7 +83,7 @@ fn impostor(signer: &Authorities, trusted_pem: &str) -> Security {
     use atoll_node::cluster::certificate::NodeKey;
     let key = NodeKey::generate().unwrap();
     let request = key.request_pem().unwrap();
-    let signed = signer.sign(&request, &name(CLUSTER, 2), SystemTime::now(), LIFETIME).unwrap();
+    let signed = signer.sign(&request, &name(CLUSTER, 2), now(), LIFETIME).unwrap();
     mtls(key.with_certificate(&signed, trusted_pem).identity().unwrap())
 }
 
@@ -101,7 +98,7 @@ async fn another_cluster_is_refused_though_its_ca_is_the_same() {
 #[tokio::test]
 async fn an_expired_certificate_is_refused_at_both_ends() {
     let ca = authorities(CLUSTER);
-    let past = SystemTime::now() - 2 * LIFETIME;
+    let past = now() - 2 * LIFETIME;
     let expired = || mtls(identity_at(&ca, CLUSTER, 2, past));
     let server = Server::start(&member(&ca, 1)).await;
     refused(
@@ -115,8 +112,7 @@ async fn an_expired_certificate_is_refused_at_both_ends() {
 #[tokio::test]
 async fn a_certificate_of_the_future_is_refused() {
     let ca = authorities(CLUSTER);
-    let server =
-        Server::start(&mtls(identity_at(&ca, CLUSTER, 1, SystemTime::now() + LIFETIME))).await;
+    let server = Server::start(&mtls(identity_at(&ca, CLUSTER, 1, now() + LIFETIME))).await;
     refused(server.call(&member(&ca, 2), OTHER).await, "not valid yet");
 }
 
@@ -137,7 +133,7 @@ async fn a_node_s_certificate_signs_no_others() {
     // Node 2 has a certificate as it should be, and uses its key as an authority's.
     let key = KeyPair::generate().unwrap();
     let request = CertificateParams::default().serialize_request(&key).unwrap().pem().unwrap();
-    let own = ca.sign(&request, &name(CLUSTER, 2), SystemTime::now(), LIFETIME).unwrap();
+    let own = ca.sign(&request, &name(CLUSTER, 2), now(), LIFETIME).unwrap();
     let issuer = Issuer::from_ca_cert_pem(&own, key).unwrap();
     let mut params = CertificateParams::default();
     let uri = name(CLUSTER, 3).to_string().try_into().unwrap();

@@ -11,7 +11,7 @@ pub mod blobs {
     }
 }
 
-/// Who is in the cluster: joining it, its view, gossip about both.
+/// Belonging to a cluster: joining, views and gossip.
 pub mod cluster {
     /// Version 1.
     #[allow(missing_docs, clippy::all, reason = "generated")]

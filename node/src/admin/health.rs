@@ -132,6 +132,8 @@ impl Health {
 
 impl Checks {
     fn all_ready(&self) -> bool {
-        [self.storage, self.metadata, self.listener, self.cluster].iter().all(|state| *state == CheckState::Ready)
+        [self.storage, self.metadata, self.listener, self.cluster]
+            .iter()
+            .all(|state| *state == CheckState::Ready)
     }
 }

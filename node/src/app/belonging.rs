@@ -180,7 +180,8 @@ impl Belonging {
             weight: settings.weight,
             intent: Intent::In,
         };
-        let (identity, joined_view) = identify(io, &settings, &record, addresses, &security).await?;
+        let (identity, joined_view) =
+            identify(io, &settings, &record, addresses, &security).await?;
         let me = identity.node;
         if let Some(groups) = identity.groups {
             metadata.groups = groups;
@@ -204,8 +205,7 @@ impl Belonging {
             Some(view) => view,
             None => joined_view.unwrap_or_else(|| before_any(&founding, me)),
         };
-        let cluster =
-            Cluster::secured(me, identity.incarnation, io.clock.clone(), view, security);
+        let cluster = Cluster::secured(me, identity.incarnation, io.clock.clone(), view, security);
         let founding = identity.groups.is_none().then_some(founding);
         let session = SessionSlot::default();
         let io = io.clone();
@@ -217,11 +217,7 @@ impl Belonging {
     ///
     /// # Errors
     /// The tree on this node cannot be read.
-    pub fn become_member(
-        self,
-        listener: Listener,
-        services: Routes,
-    ) -> anyhow::Result<Membership> {
+    pub fn become_member(self, listener: Listener, services: Routes) -> anyhow::Result<Membership> {
         let (stop, stop_session) = (CancellationToken::new(), CancellationToken::new());
         let Belonging { cluster, metadata, session, io, settings, .. } = self;
         let inbox = gossip::start(cluster.clone(), &io, stop.clone());
@@ -239,8 +235,7 @@ impl Belonging {
             ..EmbeddedSettings::default()
         };
         let (clock, groups) = (io.clock.clone(), metadata.clone());
-        let coordination =
-            Embedded::start(groups, clock, security.clone(), embedded, stop.clone());
+        let coordination = Embedded::start(groups, clock, security.clone(), embedded, stop.clone());
         let coordination = coordination.context("open the coordination service")?;
         let services = services
             .add_service(RaftService::server(metadata.clone()))
@@ -248,7 +243,8 @@ impl Belonging {
             .add_service(MembershipService::server(admission))
             .add_service(ViewsService::server(cluster.clone()))
             .add_service(GossipService::server(cluster.clone(), inbox));
-        let listening = tokio::spawn(wire::server::serve(listener, services, security, stop.clone()));
+        let listening =
+            tokio::spawn(wire::server::serve(listener, services, security, stop.clone()));
         let registrar = Registrar {
             cluster: cluster.clone(),
             coordinator: Arc::new(coordination),

@@ -95,9 +95,9 @@ impl From<&Config> for NodeSettings {
                     .unwrap_or(usize::MAX),
                 page_entries_max: config.registry.page_size_max,
                 tags_per_push_max: config.registry.tags_per_push_max,
-                stale_pulls: false,
+                stale_pulls: config.registry.stale_pulls,
             },
-            replicate: ReplicateSettings::default(),
+            replicate: ReplicateSettings { consistency: config.registry.consistency },
             store: StoreSettings {
                 blob_bytes_max: config.storage.blob_bytes_max.bytes(),
                 session_idle_max: config.storage.upload_idle_timeout,

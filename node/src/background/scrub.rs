@@ -4,12 +4,7 @@
 //! anew with every restart would never get to the end, so the place it has come to is kept on the
 //! disk. A bad copy is set aside by the store and fetched again at once.
 
-use std::{
-    io,
-    path::Path,
-    sync::atomic::Ordering::Relaxed,
-    time::Duration,
-};
+use std::{io, path::Path, sync::atomic::Ordering::Relaxed, time::Duration};
 
 use atoll_core::Digest;
 use tokio_util::sync::CancellationToken;

@@ -146,10 +146,7 @@ impl Autopilot {
 
 /// Everyone who should be in the groups, and where: members of the view, and who has joined and is
 /// not in it yet.
-fn nodes(
-    view: &View,
-    records: &BTreeMap<NodeId, MemberRecord>,
-) -> BTreeMap<NodeId, String> {
+fn nodes(view: &View, records: &BTreeMap<NodeId, MemberRecord>) -> BTreeMap<NodeId, String> {
     let joined = records.iter().filter(|(_, record)| record.intent != Intent::Removed);
     let mut nodes: BTreeMap<_, _> =
         joined.map(|(node, record)| (*node, record.grpc.clone())).collect();

@@ -25,8 +25,8 @@ use crate::wire::tls::{Fingerprint, PeerIdentity};
 /// How long an authority lives: it is replaced long before, by an operator.
 const AUTHORITY_LIFETIME: Duration = Duration::from_secs(10 * 365 * 86_400);
 
-/// How far a certificate reaches into the past: clocks of nodes differ.
-const CLOCK_SKEW: Duration = Duration::from_secs(300);
+/// How far a certificate reaches into the past of the node that signs it: clocks of nodes differ.
+pub const CLOCK_SKEW: Duration = Duration::from_secs(300);
 
 /// The longest signing request, in bytes. One of ours has about 500.
 pub const REQUEST_BYTES_MAX: usize = 8 << 10;

@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 use x509_parser::parse_x509_certificate;
 
-use super::ca::{Authorities, SignError};
+use super::ca::{Authorities, CLOCK_SKEW, SignError};
 use crate::{
     io::{Disk, Io, disk::create_dir_all_durable},
     wire::{
@@ -249,8 +249,9 @@ pub fn due(
         return Some("the cluster's CA has changed");
     }
     let Some((from, until)) = validity(identity) else { return Some("it cannot be read") };
-    // Halves of it would do; a third is left to notice that renewing does not work.
-    let renew_at = from + (until - from) * 2 / 3;
+    let issued = from + CLOCK_SKEW;
+    // A third is left to notice that renewing does not work.
+    let renew_at = issued + until.saturating_sub(issued) * 2 / 3;
     let now = now.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
     (now >= renew_at || now < from).then_some("two thirds of its life are over")
 }

@@ -44,14 +44,17 @@ impl Founding {
     ///
     /// # Errors
     /// The session.
-    pub async fn write(&self, session: &dyn Session, node: NodeId) -> Result<(), CoordinationError> {
+    pub async fn write(
+        &self,
+        session: &dyn Session,
+        node: NodeId,
+    ) -> Result<(), CoordinationError> {
         session.sync(znodes::ROOT).await?;
         if session.exists(znodes::VIEW).await?.is_some() {
             return Ok(());
         }
         let failed = |error: znodes::BadData| CoordinationError::Failed(error.to_string());
-        let create =
-            |path: String, data| Op::Create { path, data, mode: CreateMode::PERSISTENT };
+        let create = |path: String, data| Op::Create { path, data, mode: CreateMode::PERSISTENT };
         let mut ops: Vec<Op> =
             znodes::FOLDERS.iter().map(|path| create((*path).to_owned(), Vec::new())).collect();
         let record = MemberRecord { intent: Intent::In, ..self.record.clone() };

@@ -49,8 +49,7 @@ pub fn start(cluster: Cluster, io: &Io, stop: CancellationToken) -> GossipInbox 
     let (packets, inbox) = mpsc::channel(WAITING_MAX);
     let mut seed = [0; 8];
     io.entropy.fill(&mut seed);
-    let detector =
-        Detector::new(cluster.me(), cluster.incarnation(), u64::from_le_bytes(seed));
+    let detector = Detector::new(cluster.me(), cluster.incarnation(), u64::from_le_bytes(seed));
     let sending = Arc::new(Semaphore::new(SENDING_MAX));
     tokio::spawn(Task { cluster, io: io.clone(), detector, sending }.run(inbox, stop));
     GossipInbox { packets }

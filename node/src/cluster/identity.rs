@@ -153,14 +153,17 @@ fn understand(document: Document) -> Result<Kept, String> {
 /// Those of the disk.
 pub fn write_joining(disk: &dyn Disk, nonce: JoinNonce) -> io::Result<()> {
     let joining = Some(hex(&nonce.0));
-    write(disk, &Document {
-        version: VERSION,
-        joining,
-        cluster_id: None,
-        node: None,
-        incarnation: None,
-        groups: None,
-    })
+    write(
+        disk,
+        &Document {
+            version: VERSION,
+            joining,
+            cluster_id: None,
+            node: None,
+            incarnation: None,
+            groups: None,
+        },
+    )
 }
 
 /// Notes who this node is. Durable when it returns.
@@ -168,14 +171,17 @@ pub fn write_joining(disk: &dyn Disk, nonce: JoinNonce) -> io::Result<()> {
 /// # Errors
 /// Those of the disk.
 pub fn write_member(disk: &dyn Disk, identity: &Identity) -> io::Result<()> {
-    write(disk, &Document {
-        version: VERSION,
-        joining: None,
-        cluster_id: Some(identity.cluster_id.clone()),
-        node: Some(identity.node.0),
-        incarnation: Some(identity.incarnation),
-        groups: identity.groups,
-    })
+    write(
+        disk,
+        &Document {
+            version: VERSION,
+            joining: None,
+            cluster_id: Some(identity.cluster_id.clone()),
+            node: Some(identity.node.0),
+            incarnation: Some(identity.incarnation),
+            groups: identity.groups,
+        },
+    )
 }
 
 fn write(disk: &dyn Disk, document: &Document) -> io::Result<()> {

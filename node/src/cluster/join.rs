@@ -153,8 +153,7 @@ async fn ask(
     for address in addresses {
         let channel = Channel::new(&address.to_string(), security)
             .map_err(|error| Status::unavailable(error.to_string()))?;
-        let mut client =
-            MembershipClient::new(channel).max_decoding_message_size(VIEW_BYTES_MAX);
+        let mut client = MembershipClient::new(channel).max_decoding_message_size(VIEW_BYTES_MAX);
         match tokio::time::timeout(ANSWER_TIMEOUT, client.join(request.clone())).await {
             Ok(Ok(reply)) => return Ok(reply.into_inner()),
             Ok(Err(status)) if is_final(status.code()) => return Err(status),
@@ -166,12 +165,12 @@ async fn ask(
 }
 
 fn understand(member: &HostPort, reply: JoinReply) -> Result<Joined, JoinError> {
-    let nonsense =
-        |reason: String| JoinError::Nonsense { member: member.clone(), reason };
+    let nonsense = |reason: String| JoinError::Nonsense { member: member.clone(), reason };
     let view = View::decode(&reply.view).map_err(|error| nonsense(error.to_string()))?;
     let number = |number: u32| u16::try_from(number).ok().filter(|number| *number > 0);
     let node = number(reply.node).ok_or_else(|| nonsense(format!("node {}", reply.node)))?;
-    let groups = number(reply.groups).ok_or_else(|| nonsense(format!("{} groups", reply.groups)))?;
+    let groups =
+        number(reply.groups).ok_or_else(|| nonsense(format!("{} groups", reply.groups)))?;
     if view.cluster_id != reply.cluster_id {
         return Err(nonsense("the view is of another cluster".to_owned()));
     }

@@ -240,8 +240,8 @@ pub async fn report_synced(
     epoch: atoll_core::view::Epoch,
 ) -> Result<(), CoordinationError> {
     let path = znodes::of(znodes::SYNCED, node);
-    let data = znodes::encode(&epoch)
-        .map_err(|error| CoordinationError::Failed(error.to_string()))?;
+    let data =
+        znodes::encode(&epoch).map_err(|error| CoordinationError::Failed(error.to_string()))?;
     match session.set(&path, &data, None).await {
         Err(error) if matches!(error.refusal(), Some(Refusal::NoNode(_))) => {
             session.create(&path, &data, CreateMode::PERSISTENT).await.map(drop)

@@ -50,17 +50,18 @@ fn check_cluster(config: &Config, mut refuse: impl FnMut(&str, String)) {
         let message = "a session must outlast two heartbeats at least".to_owned();
         refuse("cluster.heartbeat", message);
     }
-    for (key, advertise) in [
-        ("cluster.advertise", cluster.advertise),
-        ("http.advertise", config.http.advertise),
-    ] {
+    for (key, advertise) in
+        [("cluster.advertise", cluster.advertise), ("http.advertise", config.http.advertise)]
+    {
         if let Some(address) = advertise
             && (address.ip().is_unspecified() || address.port() == 0)
         {
             refuse(key, format!("{address} is no address that others can connect to"));
         }
     }
-    if !cluster.join.is_empty() && cluster.listen.ip().is_unspecified() && cluster.advertise.is_none()
+    if !cluster.join.is_empty()
+        && cluster.listen.ip().is_unspecified()
+        && cluster.advertise.is_none()
     {
         let message = "needed with a listen address that stands for every address".to_owned();
         refuse("cluster.advertise", message);

@@ -62,7 +62,8 @@ impl Api {
     /// `GET /v2/_atoll/view`: what a client needs to find the owners of a digest by itself. The ring
     /// is long, so it comes only when it is asked for (`?ring=1`).
     pub(super) fn view(&self, ask: &Ask) -> Response<Body> {
-        let with_ring = pairs(ask.parts.uri.query()).any(|(key, value)| key == "ring" && value == "1");
+        let with_ring =
+            pairs(ask.parts.uri.query()).any(|(key, value)| key == "ring" && value == "1");
         json_answer(headers::JSON, &describe(&self.registry.blobs().cluster().view(), with_ring))
     }
 
@@ -187,7 +188,8 @@ fn describe(view: &View, with_ring: bool) -> Value {
         described["ring"] = match view.ring.points() {
             Points::Assigned { owners } => json!({"owners": owners}),
             Points::Paper { identities } => {
-                let hex = |at: &[u8]| at.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+                let hex =
+                    |at: &[u8]| at.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
                 let identities = identities.iter().map(|(at, node)| json!([hex(at), node.0]));
                 json!({"identities": identities.collect::<Vec<_>>()})
             }

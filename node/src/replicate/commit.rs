@@ -33,6 +33,7 @@ use super::{
 };
 use crate::{
     cluster::Cluster,
+    config::Consistency,
     store::{BlobInfo, CommitError, SealedUpload, UploadWriter},
 };
 
@@ -109,8 +110,8 @@ impl Replicator {
             let early = early.take().filter(|early| early.epoch == view.epoch);
             let write = Write { replicator: self, view: &view, digest, bytes: &bytes };
             let written = match self.settings().consistency {
-                super::Consistency::Strong => write.strong(&mut own, early).await,
-                super::Consistency::Eventual => write.eventual(&mut own).await,
+                Consistency::Strong => write.strong(&mut own, early).await,
+                Consistency::Eventual => write.eventual(&mut own).await,
             };
             match written {
                 Ok(()) => {
@@ -150,7 +151,7 @@ impl Replicator {
     /// Begins to send a blob to its owners while its bytes still come in. `None` when there is nobody
     /// to send to.
     pub fn begin_early(&self, digest: &Digest, size: Option<u64>) -> Option<Early> {
-        if self.is_alone() || self.settings().consistency == super::Consistency::Eventual {
+        if self.is_alone() || self.settings().consistency == Consistency::Eventual {
             return None;
         }
         self.require_lease().ok()?;

@@ -5,7 +5,7 @@
 //! file, verified, renamed.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -109,7 +109,22 @@ impl Replicator {
         let _turn = self.pulls().turns.acquire().await;
         let size = self.size_elsewhere(digest).await?;
         let blob = RemoteBlob { replicator: self.clone(), digest: *digest, size };
-        let mut stream = RemoteStream::new(&blob, 0, size);
+        let mut wrong = BTreeSet::new();
+        loop {
+            let stream = RemoteStream::new(&blob, 0, size).avoiding(&wrong);
+            match self.pull_from(stream, digest).await {
+                Err(PullError::Read(FetchError::WrongBytes(bytes))) if wrong.insert(bytes.node) => {
+                }
+                pulled => return pulled,
+            }
+        }
+    }
+
+    async fn pull_from(
+        &self,
+        mut stream: RemoteStream,
+        digest: &Digest,
+    ) -> Result<BlobInfo, PullError> {
         let mut incoming = self.tiers().store().receive(digest.algorithm()).await?;
         while let Some(bytes) = stream.next().await? {
             incoming.write(bytes).await?;

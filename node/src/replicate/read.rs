@@ -5,10 +5,10 @@
 //! hashed on the way, and its last bytes are held back until they fit; a part is covered by the
 //! checksums that its owner verifies block by block.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use atoll_core::{Digest, replication::read_order, view::NodeId};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use super::{
     Replicator,
@@ -44,6 +44,28 @@ pub struct RemoteBlob {
     pub(super) replicator: Replicator,
     pub(super) digest: Digest,
     pub(super) size: u64,
+}
+
+impl RemoteBlob {
+    /// All of it, in memory. An owner whose bytes are wrong is passed over.
+    async fn read_whole(&self) -> Result<Bytes, FetchError> {
+        let mut wrong = BTreeSet::new();
+        loop {
+            let mut stream = RemoteStream::new(self, 0, self.size).avoiding(&wrong);
+            let mut whole = BytesMut::new();
+            let failed = loop {
+                match stream.next().await {
+                    Ok(Some(bytes)) => whole.extend_from_slice(&bytes),
+                    Ok(None) => return Ok(whole.freeze()),
+                    Err(error) => break error,
+                }
+            };
+            match failed {
+                FetchError::WrongBytes(bytes) if wrong.insert(bytes.node) => {}
+                error => return Err(error),
+            }
+        }
+    }
 }
 
 impl FoundBlob {
@@ -173,14 +195,7 @@ impl Replicator {
         self.require_peers(digest)?;
         self.pull_if_owner(digest, size);
         let blob = RemoteBlob { replicator: self.clone(), digest: *digest, size };
-        let load = async move {
-            let mut stream = RemoteStream::new(&blob, 0, size);
-            let mut whole = bytes::BytesMut::with_capacity(size as usize);
-            while let Some(bytes) = stream.next().await? {
-                whole.extend_from_slice(&bytes);
-            }
-            Ok::<_, FetchError>(whole.freeze())
-        };
+        let load = async move { blob.read_whole().await };
         if !self.tiers().keeps(size) {
             return load.await;
         }

@@ -74,6 +74,12 @@ impl RemoteStream {
         }
     }
 
+    /// Does not ask these nodes first, whose bytes were wrong before.
+    pub(super) fn avoiding(mut self, nodes: &BTreeSet<NodeId>) -> RemoteStream {
+        self.tried.extend(nodes);
+        self
+    }
+
     /// Bytes still to come.
     pub fn remaining(&self) -> u64 {
         self.end - self.at
@@ -117,6 +123,7 @@ impl RemoteStream {
             if self.at == self.end && hasher.clone().finish() != self.digest {
                 self.replicator.counters().mismatches.add(1);
                 warn!(digest = %self.digest, %node, "a peer sent bytes that are not the blob");
+                self.replicator.cluster().suspect(node);
                 // The last bytes stay here: whoever reads sees an answer that is too short.
                 self.at -= len;
                 return Err(wrong.into());

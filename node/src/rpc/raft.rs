@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use atoll_core::view;
 use atoll_proto::raft::v1::{
     Envelope, RaftReply, RaftRequest, SnapshotFrame, SnapshotHead, SnapshotPart,
     raft_client::RaftClient, snapshot_part::Part,
@@ -49,8 +50,8 @@ struct Inner {
     cluster_id: String,
     node: NodeId,
     security: Security,
-    /// One for each address ever met: as many as the cluster had voters.
-    channels: Mutex<BTreeMap<String, Channel>>,
+    /// One for each node and address ever met: as many as the cluster had nodes.
+    channels: Mutex<BTreeMap<(NodeId, String), Channel>>,
 }
 
 impl RaftPeers {
@@ -60,13 +61,14 @@ impl RaftPeers {
         Self { inner: Arc::new(Inner { cluster_id, node, security, channels }) }
     }
 
-    fn client(&self, address: &str) -> Result<RaftClient<Channel>, BadAddress> {
+    fn client(&self, peer: &Peer) -> Result<RaftClient<Channel>, BadAddress> {
         let mut channels = self.inner.channels.lock().unwrap_or_else(PoisonError::into_inner);
-        let channel = match channels.get(address) {
+        let key = (peer.id, peer.address.clone());
+        let channel = match channels.get(&key) {
             Some(channel) => channel.clone(),
             None => {
-                let channel = Channel::new(address, &self.inner.security)?;
-                channels.insert(address.to_owned(), channel.clone());
+                let channel = self.inner.connect(peer)?;
+                channels.insert(key, channel.clone());
                 channel
             }
         };
@@ -81,6 +83,15 @@ impl RaftPeers {
             sender: self.inner.node,
             group: u32::from(group),
             payload_version: PAYLOAD_VERSION,
+        }
+    }
+}
+
+impl Inner {
+    fn connect(&self, peer: &Peer) -> Result<Channel, BadAddress> {
+        match u16::try_from(peer.id) {
+            Ok(node) => Channel::to_node(view::NodeId(node), &peer.address, &self.security),
+            Err(_) => Err(BadAddress(format!("node {}", peer.id))),
         }
     }
 }
@@ -113,7 +124,7 @@ impl Peers for RaftPeers {
         within: Duration,
     ) -> BoxFuture<'static, Result<Bytes, PeerUnreachable>> {
         let request = RaftRequest { envelope: Some(self.envelope(group)), payload };
-        let client = self.client(&peer.address);
+        let client = self.client(&peer);
         Box::pin(async move {
             let mut client = client.map_err(|error| unreachable(peer.id, &error))?;
             match call {
@@ -137,7 +148,7 @@ impl Peers for RaftPeers {
     ) -> BoxFuture<'static, Result<Bytes, PeerUnreachable>> {
         let head = SnapshotHead { envelope: Some(self.envelope(group)), payload: header };
         let parts = Parts { head: Some(head), frames };
-        let client = self.client(&peer.address);
+        let client = self.client(&peer);
         Box::pin(async move {
             let mut client = client.map_err(|error| unreachable(peer.id, &error))?;
             answer(peer.id, SNAPSHOT_TIMEOUT, client.install_snapshot(parts)).await

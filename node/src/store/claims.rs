@@ -4,7 +4,11 @@
 //! copy in its place. Without an agreement the reader could move the good copy away. The rule:
 //! any number may publish a digest together (they bring the same bytes), a quarantine is alone;
 //! publishers wait for it, it does not even begin while somebody publishes, because the new copy
-//! heals what it would have moved. Why not a lock: it would be held across disk operations.
+//! heals what it would have moved. Pinning goes with publishing, deleting is alone as a quarantine
+//! is; but a delete waits for its turn. Why not a lock: it would be held across disk operations.
+//!
+//! Somebody who is alone with a blob waits for nobody else, so one may hold many shared claims and
+//! wait for more of them.
 
 use std::{
     collections::BTreeMap,
@@ -17,9 +21,10 @@ use tokio::sync::Notify;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Claim {
-    /// How many publish it.
-    Publishing(usize),
-    Quarantining,
+    /// How many publish or pin it.
+    Shared(usize),
+    /// Somebody moves it away or deletes it.
+    Alone,
 }
 
 /// The digests whose copies are being changed.
@@ -42,7 +47,7 @@ impl Claims {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Claims `digest` for publishing, after a quarantine that is under way.
+    /// Claims `digest` for publishing or pinning, after a quarantine or a delete that is under way.
     pub(crate) async fn publish(self: &Arc<Self>, digest: Digest) -> ClaimGuard {
         loop {
             let mut released = pin!(self.released.notified());
@@ -55,11 +60,23 @@ impl Claims {
     }
 
     fn try_publish(self: &Arc<Self>, digest: Digest) -> Option<ClaimGuard> {
-        match self.locked().entry(digest).or_insert(Claim::Publishing(0)) {
-            Claim::Publishing(publishers) => *publishers += 1,
-            Claim::Quarantining => return None,
+        match self.locked().entry(digest).or_insert(Claim::Shared(0)) {
+            Claim::Shared(publishers) => *publishers += 1,
+            Claim::Alone => return None,
         }
         Some(ClaimGuard { claims: Arc::clone(self), digest })
+    }
+
+    /// Claims `digest` for deleting, after everybody who publishes or pins it now.
+    pub(crate) async fn alone(self: &Arc<Self>, digest: Digest) -> ClaimGuard {
+        loop {
+            let mut released = pin!(self.released.notified());
+            released.as_mut().enable();
+            if let Some(guard) = self.try_quarantine(digest) {
+                return guard;
+            }
+            released.await;
+        }
     }
 
     /// Claims `digest` for quarantine; `None` when somebody else changes it now.
@@ -68,7 +85,7 @@ impl Claims {
         if held.contains_key(&digest) {
             return None;
         }
-        held.insert(digest, Claim::Quarantining);
+        held.insert(digest, Claim::Alone);
         drop(held);
         Some(ClaimGuard { claims: Arc::clone(self), digest })
     }
@@ -78,7 +95,7 @@ impl Drop for ClaimGuard {
     fn drop(&mut self) {
         let mut held = self.claims.locked();
         match held.get_mut(&self.digest) {
-            Some(Claim::Publishing(publishers)) if *publishers > 1 => *publishers -= 1,
+            Some(Claim::Shared(publishers)) if *publishers > 1 => *publishers -= 1,
             Some(_) => {
                 held.remove(&self.digest);
             }
@@ -113,5 +130,23 @@ mod tests {
         drop(quarantine);
         waiting.await.unwrap();
         assert!(claims.locked().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_delete_waits_for_its_turn() {
+        let claims = Arc::new(Claims::default());
+        let digest = Digest::of(Algorithm::Sha256, b"x");
+        let pins = (claims.publish(digest).await, claims.publish(digest).await);
+        let other = Arc::clone(&claims);
+        let waiting = tokio::spawn(async move { other.alone(digest).await });
+        tokio::task::yield_now().await;
+        drop(pins.0);
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished());
+        drop(pins.1);
+        let alone = waiting.await.unwrap();
+        assert!(claims.try_publish(digest).is_none());
+        drop(alone);
+        assert!(claims.try_publish(digest).is_some());
     }
 }

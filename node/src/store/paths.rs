@@ -7,6 +7,8 @@
 //! blobs/<alg>/<xx>/<hex>/data    a verified blob: content, then a trailer with checksums;
 //!                                <xx> = the first two digits of <hex>
 //! quarantine/<alg>-<hex>-<n>/data    a copy that failed its checksum
+//! inventory.redb                 which blobs there are; made anew from them when it is lost
+//! inventory.unreadable           an inventory that could not be read
 //! ```
 //!
 //! A blob becomes visible by one rename of its folder, from `uploads/<uuid>` to
@@ -80,6 +82,10 @@ impl Paths {
 
     pub(crate) fn blob_data(&self, digest: &Digest) -> PathBuf {
         data_in(&self.blob(digest))
+    }
+
+    pub(crate) fn inventory(&self) -> PathBuf {
+        self.root.join("inventory.redb")
     }
 
     pub(crate) fn quarantine(&self) -> PathBuf {

@@ -49,6 +49,9 @@ impl Shared {
         match self.move_away(disk, &digest) {
             Ok(()) => {
                 self.counters.quarantined.add(1);
+                if let Err(error) = self.inventory.remove(&digest) {
+                    tracing::debug!(%digest, %error, "row of a corrupt blob left in the inventory");
+                }
                 tracing::error!(%digest, ?suspicion, "corrupt blob moved to quarantine");
             }
             Err(error) => {

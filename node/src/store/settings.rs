@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use atoll_core::upload::{UploadBudgetLimits, UploadLimits};
 
+use super::inventory::SumKey;
+
 /// Settings of a [`BlobStore`](super::BlobStore). The defaults suit one node with a disk of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoreSettings {
@@ -27,6 +29,9 @@ pub struct StoreSettings {
     /// blocking pool costs some 10 µs, hashing this much some 500 µs. At most two batches of a
     /// session are in memory, one being written and one being gathered.
     pub batch_bytes: usize,
+    /// What the sums of this store's arcs are keyed with: nodes that compare sums have the same. Zeros
+    /// for a node that compares with nobody.
+    pub sum_key: SumKey,
     /// How often the background worker looks for sessions that expired. One minute.
     pub reap_interval: Duration,
 }
@@ -41,6 +46,7 @@ impl Default for StoreSettings {
             disk_reserve_percent: 5,
             idle_files_max: 1_024,
             batch_bytes: 1 << 20,
+            sum_key: SumKey::default(),
             reap_interval: Duration::from_secs(60),
         }
     }

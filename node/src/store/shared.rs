@@ -12,6 +12,7 @@ use super::{
     claims::{ClaimGuard, Claims},
     damaged::Damaged,
     error::CommitError,
+    inventory::Inventory,
     paths::Paths,
     publish,
     recovery::{remove_folder, unlink},
@@ -29,6 +30,7 @@ pub(crate) struct Shared {
     pub(super) sessions: Arc<Sessions>,
     pub(super) claims: Arc<Claims>,
     pub(super) damaged: Damaged,
+    pub(super) inventory: Inventory,
     pub(super) space: SpaceGauge,
     pub(super) counters: Counters,
 }
@@ -53,6 +55,7 @@ impl Shared {
             quarantined: self.counters.quarantined.get(),
             damaged: self.damaged.len() as u64,
             healed: self.counters.healed.get(),
+            deleted: self.counters.deleted.get(),
             sessions_cancelled: self.counters.sessions_cancelled.get(),
             sessions_expired: self.counters.sessions_expired.get(),
             disk_available_bytes: space.available,
@@ -93,6 +96,11 @@ impl Shared {
             Ok(size) => {
                 self.counters.commits.add(1);
                 self.counters.committed_bytes.add(size);
+                // A row that is not written now is found missing at the next start; the stamps that
+                // this node answered for do not depend on it.
+                if let Err(error) = self.inventory.note(&digest, size) {
+                    tracing::debug!(%digest, %error, "published blob not in the inventory");
+                }
                 self.heal(disk, &digest);
                 Ok(BlobInfo { digest, size })
             }

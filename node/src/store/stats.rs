@@ -23,6 +23,8 @@ pub struct StoreStats {
     pub damaged: u64,
     /// Damaged blobs that a new push healed.
     pub healed: u64,
+    /// Copies deleted because nobody needs them.
+    pub deleted: u64,
     /// Sessions cancelled by their clients.
     pub sessions_cancelled: u64,
     /// Sessions that nobody came back to.
@@ -42,6 +44,7 @@ pub(crate) struct Counters {
     pub(crate) corrupt_reads: Counter,
     pub(crate) quarantined: Counter,
     pub(crate) healed: Counter,
+    pub(crate) deleted: Counter,
     pub(crate) sessions_cancelled: Counter,
     pub(crate) sessions_expired: Counter,
 }

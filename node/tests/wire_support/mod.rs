@@ -132,16 +132,20 @@ pub async fn call(channel: &Channel, path: &str) -> Result<String, String> {
     Ok(String::from_utf8(body.to_bytes().to_vec()).unwrap())
 }
 
+pub fn now() -> SystemTime {
+    clock().wall()
+}
+
 pub fn name(cluster_id: &str, node: u16) -> PeerIdentity {
     PeerIdentity { cluster_id: cluster_id.to_owned(), node: NodeId(node) }
 }
 
 pub fn authorities(cluster_id: &str) -> Authorities {
-    Authorities::found(cluster_id, SystemTime::now()).unwrap()
+    Authorities::found(cluster_id, now()).unwrap()
 }
 
 pub fn identity(authorities: &Authorities, cluster_id: &str, node: u16) -> Identity {
-    identity_at(authorities, cluster_id, node, SystemTime::now())
+    identity_at(authorities, cluster_id, node, now())
 }
 
 pub fn identity_at(

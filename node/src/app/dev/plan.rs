@@ -62,12 +62,7 @@ fn token(root: &Path) -> Result<PathBuf, DevError> {
 }
 
 impl NodePlan {
-    fn write(
-        root: &Path,
-        number: u16,
-        first_port: u16,
-        token: &Path,
-    ) -> Result<Self, DevError> {
+    fn write(root: &Path, number: u16, first_port: u16, token: &Path) -> Result<Self, DevError> {
         let folder = folder(root, number);
         child::create_folder(&folder)?;
         let file = folder.join("atolld.toml");

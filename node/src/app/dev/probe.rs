@@ -22,7 +22,8 @@ pub(super) async fn is_ready(admin: SocketAddr) -> bool {
 
 /// How many members are up and in the ring, as the node at `http` sees it.
 pub(super) async fn members_in_ring(http: SocketAddr) -> Option<usize> {
-    let view: serde_json::Value = serde_json::from_str(&get(http, "/v2/_atoll/view").await?).ok()?;
+    let view: serde_json::Value =
+        serde_json::from_str(&get(http, "/v2/_atoll/view").await?).ok()?;
     let members = view["members"].as_array()?;
     let counts = |member: &&serde_json::Value| member["state"] == "up" && member["in_ring"] == true;
     Some(members.iter().filter(counts).count())

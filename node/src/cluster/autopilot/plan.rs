@@ -138,7 +138,10 @@ fn best(
         let count = u16::try_from(view.members.len()).unwrap_or(u16::MAX).max(1);
         (node.0 % count).wrapping_sub(first % count).rem_euclid(count)
     };
-    candidates.iter().copied().min_by_key(|node| (neighbours(*node, chosen, view), rank(*node), *node))
+    candidates
+        .iter()
+        .copied()
+        .min_by_key(|node| (neighbours(*node, chosen, view), rank(*node), *node))
 }
 
 /// The voter to give up first: one that is down, then one of a crowded zone, the leader last.

@@ -138,8 +138,7 @@ impl Detector {
             if node.0 == me || !member.is_up() || known.contains(&node.0) {
                 continue;
             }
-            let peer =
-                Rumoured { node: node.0, incarnation: member.incarnation, renewals: 0 };
+            let peer = Rumoured { node: node.0, incarnation: member.incarnation, renewals: 0 };
             let greeted = self.foca.announce(peer, &mut self.runtime);
             self.after(greeted, now);
         }
@@ -266,8 +265,10 @@ mod tests {
 
         fn doubted_by(&self, by: u16) -> Vec<u16> {
             let rumours = self.detectors[&NodeId(by)].rumours();
-            let mut doubtful: Vec<_> =
-                rumours.filter(|(_, rumour)| *rumour == Rumour::Doubtful).map(|(id, _)| id.0).collect();
+            let mut doubtful: Vec<_> = rumours
+                .filter(|(_, rumour)| *rumour == Rumour::Doubtful)
+                .map(|(id, _)| id.0)
+                .collect();
             doubtful.sort_unstable();
             doubtful
         }

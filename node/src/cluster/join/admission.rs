@@ -146,10 +146,8 @@ impl Admission {
 
     fn check_address(&self, record: &MemberRecord) -> Result<(), Refused> {
         let view = self.cluster.view();
-        let twin = view
-            .members
-            .iter()
-            .find(|(_, member)| member.is_up() && member.grpc == record.grpc);
+        let twin =
+            view.members.iter().find(|(_, member)| member.is_up() && member.grpc == record.grpc);
         twin.map_or(Ok(()), |(node, _)| Err(Refused::AddressTaken(*node)))
     }
 }
@@ -157,8 +155,7 @@ impl Admission {
 /// The number for the next node, with the version of its znode.
 async fn next_number(session: &dyn Session) -> Result<(u16, i32), Refused> {
     let (data, stat) = session.get(znodes::NEXT_NODE).await?;
-    let number: u16 =
-        znodes::decode(&data).map_err(|error| Refused::NotNow(error.to_string()))?;
+    let number: u16 = znodes::decode(&data).map_err(|error| Refused::NotNow(error.to_string()))?;
     if number == u16::MAX {
         return Err(Refused::Invalid("this cluster has given out every number".to_owned()));
     }
@@ -190,7 +187,8 @@ fn record(request: &JoinRequest) -> Result<MemberRecord, Refused> {
     let name = NodeName::parse(&request.name).ok_or_else(|| invalid("name", &request.name))?;
     let address = |text: &str| {
         let address: Option<SocketAddr> = text.parse().ok();
-        let address = address.filter(|address| !address.ip().is_unspecified() && address.port() > 0);
+        let address =
+            address.filter(|address| !address.ip().is_unspecified() && address.port() > 0);
         address.map(|address| address.to_string()).ok_or_else(|| invalid("address to reach", text))
     };
     if !request.zone.is_empty() && Zone::parse(&request.zone).is_none() {

@@ -9,7 +9,9 @@ pub fn tell(before: &View, after: &View) -> String {
     let mut told: Vec<String> = Vec::new();
     for (node, member) in &after.members {
         match before.members.get(node) {
-            None => told.push(format!("node {node} ({}) enters, {}", member.name, word(member.state))),
+            None => {
+                told.push(format!("node {node} ({}) enters, {}", member.name, word(member.state)))
+            }
             Some(was) => {
                 if was.state != member.state {
                     told.push(format!("node {node} {}", word(member.state)));
@@ -22,7 +24,10 @@ pub fn tell(before: &View, after: &View) -> String {
                     told.push(format!("node {node} moved to {}", member.grpc));
                 }
                 if (&was.zone, was.weight) != (&member.zone, member.weight) {
-                    told.push(format!("node {node} weight {} zone `{}`", member.weight, member.zone));
+                    told.push(format!(
+                        "node {node} weight {} zone `{}`",
+                        member.weight, member.zone
+                    ));
                 }
             }
         }

@@ -1,7 +1,7 @@
 //! `[registry]`: what clients may do.
 
 use super::section;
-use crate::config::{ByteSize, TagPattern};
+use crate::config::{ByteSize, Consistency, TagPattern};
 
 section! {
     /// What clients may do.
@@ -20,6 +20,15 @@ section! {
     /// Whether manifests are accepted whose config or layers are not in the repository (sparse
     /// images). Refused otherwise: a pull of such an image fails.
     sparse_manifests: bool = "false";
+
+    /// When a pushed blob is acknowledged: `strong`, when a quorum of its owners and as many nodes as
+    /// it should have copies hold it durably; `eventual`, when one owner does and the others are to
+    /// follow, so that the loss of one disk in between loses the blob.
+    consistency: Consistency = "strong";
+
+    /// Whether a tag is answered when the quorum is out of reach: with the last value that this node
+    /// knows, and a `Warning: 299` header. Refused with 503 otherwise.
+    stale_pulls: bool = "false";
 
     /// The largest manifest. Clients rely on 4 MiB; containerd reads no larger ones. A larger one
     /// is answered 413.

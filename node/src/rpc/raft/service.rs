@@ -1,5 +1,6 @@
 //! The answering side.
 
+use atoll_core::view::NodeId;
 use atoll_proto::raft::v1::{
     Envelope, RaftReply, RaftRequest, SnapshotPart,
     raft_server::{Raft, RaftServer},
@@ -10,7 +11,10 @@ use futures_util::StreamExt;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{MESSAGE_BYTES_MAX, PAYLOAD_VERSION};
-use crate::metadata::{Frame, HandleError, Metadata, ReceiveSnapshotError, peers::Call};
+use crate::{
+    metadata::{Frame, HandleError, Metadata, ReceiveSnapshotError, peers::Call},
+    wire::peer::check_sender,
+};
 
 /// Answers the messages of other voters out of this node's [`Metadata`].
 #[derive(Clone, Debug)]
@@ -36,6 +40,8 @@ impl RaftService {
                 "this is cluster `{ours}`, the message is of cluster `{theirs}`"
             )));
         }
+        let sender = u16::try_from(envelope.sender);
+        check_sender(NodeId(sender.map_err(|_| Status::invalid_argument("no such sender"))?))?;
         if envelope.payload_version != PAYLOAD_VERSION {
             return Err(Status::failed_precondition(format!(
                 "this node speaks payload version {PAYLOAD_VERSION}, the message is of version {}",

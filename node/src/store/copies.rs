@@ -1,0 +1,406 @@
+//! The copies of blobs on this disk: which there are, who relies on them, and when one may go.
+//!
+//! Somebody who is about to rely on copies *pins* them: from then on an order to delete that is older
+//! than what the pinner has seen does nothing ([`atoll_core::gc`]). Pinning and deleting one blob
+//! exclude each other, as publishing and deleting do.
+
+use std::{sync::Arc, time::Duration};
+
+use atoll_core::{Digest, gc::GcEpoch, ring::Position};
+
+use super::{
+    BlobStore, Shared,
+    claims::ClaimGuard,
+    error::{At, StoreIo},
+    inventory::{ArcSum, InventoryEntry, InventoryError, InventoryProgress, SHARDS, shard},
+    paths::data_in,
+    reader::{OpenBlob, OpenFailure},
+    recovery::remove_folder,
+    trailer::content_bytes_of_file,
+};
+use crate::io::Disk;
+
+/// What a pin found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pinned {
+    /// A durable copy of so many bytes, which an older order to delete cannot touch any more.
+    Present {
+        /// Its length.
+        size: u64,
+    },
+    /// No copy, and none was found damaged.
+    Absent,
+    /// The copy is damaged: here once, and not readable now.
+    Damaged,
+}
+
+/// What became of an order to delete.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deletion {
+    /// The copy is gone, with so many bytes.
+    Deleted {
+        /// Its length.
+        size: u64,
+    },
+    /// Somebody relies on it: its stamp is as new as the order.
+    Kept {
+        /// The stamp. The highest there is when the node does not know what it answered for; see
+        /// [`BlobStore::learn_floor`].
+        stamp: GcEpoch,
+    },
+    /// There was no copy.
+    Absent,
+}
+
+/// What one step of [`BlobStore::catch_up`] did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CaughtUp {
+    /// Rows that were missing.
+    pub added: u64,
+    /// Rows whose files were gone.
+    pub removed: u64,
+}
+
+impl From<InventoryError> for StoreIo {
+    fn from(error: InventoryError) -> Self {
+        StoreIo { action: "use the inventory".to_owned(), source: std::io::Error::other(error) }
+    }
+}
+
+impl BlobStore {
+    /// This node is about to take part in a push that has seen collection epoch `vg`: every copy that
+    /// is published from now on has at least that stamp. Call it before the copy is published. Costs
+    /// nothing but for the first time with a new epoch.
+    ///
+    /// # Errors
+    /// The disk failed.
+    pub async fn witness(&self, vg: GcEpoch) -> Result<(), StoreIo> {
+        let shared = Arc::clone(&self.shared);
+        Ok(self.shared.io.disk_op(move |_| shared.inventory.witness(vg)).await?)
+    }
+
+    /// Pins the copies of `digests` for somebody who has seen collection epoch `vg`. Answers in their
+    /// order; when it does, the pins survive a power cut.
+    ///
+    /// # Errors
+    /// The disk failed: nothing is known of any of them.
+    pub async fn pin(&self, digests: &[Digest], vg: GcEpoch) -> Result<Vec<Pinned>, StoreIo> {
+        let mut claims = Vec::with_capacity(digests.len());
+        for digest in digests {
+            // Shared with publishers and other pinners, and whoever is alone with a blob waits for
+            // nobody: claims that are held meanwhile cannot lock each other out.
+            claims.push(self.shared.claims.publish(*digest).await);
+        }
+        let (shared, digests) = (Arc::clone(&self.shared), digests.to_vec());
+        self.shared.io.disk_op(move |disk| shared.pin_blocking(&**disk, &digests, vg, claims)).await
+    }
+
+    /// Deletes the copy if its stamp is below `e`: an order of collection round `e`.
+    ///
+    /// # Errors
+    /// The disk failed; the copy may be gone or not.
+    pub async fn delete_if_older(&self, digest: &Digest, e: GcEpoch) -> Result<Deletion, StoreIo> {
+        let claim = self.shared.claims.alone(*digest).await;
+        let (shared, digest) = (Arc::clone(&self.shared), *digest);
+        let delete = move |disk: &Arc<dyn Disk>| {
+            let _claim = claim;
+            let stamp = shared.inventory.stamp(&digest)?;
+            if stamp >= e {
+                let is_here = shared.has_file(&**disk, &digest)?;
+                return Ok(if is_here { Deletion::Kept { stamp } } else { Deletion::Absent });
+            }
+            shared.delete_blocking(&**disk, &digest)
+        };
+        self.shared.io.disk_op(delete).await
+    }
+
+    /// Deletes the copy, whoever relies on it. For what was never acknowledged, and for tests:
+    /// [`Self::delete_if_older`] is what knows of pins.
+    ///
+    /// # Errors
+    /// The disk failed; the copy may be gone or not.
+    pub async fn delete(&self, digest: &Digest) -> Result<Deletion, StoreIo> {
+        let claim = self.shared.claims.alone(*digest).await;
+        let (shared, digest) = (Arc::clone(&self.shared), *digest);
+        let delete = move |disk: &Arc<dyn Disk>| {
+            let _claim = claim;
+            shared.delete_blocking(&**disk, &digest)
+        };
+        self.shared.io.disk_op(delete).await
+    }
+
+    /// The stamp of a copy. Whoever gives a copy up because others have it asks for this, pins theirs
+    /// with it, and then orders a delete with the epoch after it: a pin that comes in between keeps
+    /// the copy here.
+    ///
+    /// # Errors
+    /// The disk failed.
+    pub async fn stamp(&self, digest: &Digest) -> Result<GcEpoch, StoreIo> {
+        let (shared, digest) = (Arc::clone(&self.shared), *digest);
+        Ok(self.shared.io.disk_op(move |_| shared.inventory.stamp(&digest)).await?)
+    }
+
+    /// Does this node know which stamps it answered for? A new one, and one that lost its inventory,
+    /// does not, and deletes nothing.
+    pub fn knows_floor(&self) -> bool {
+        self.shared.inventory.knows_floor()
+    }
+
+    /// Tells such a node the newest collection epoch of all groups, read from a quorum of each just
+    /// now.
+    ///
+    /// # Errors
+    /// The disk failed.
+    pub async fn learn_floor(&self, epoch: GcEpoch) -> Result<(), StoreIo> {
+        let shared = Arc::clone(&self.shared);
+        Ok(self.shared.io.disk_op(move |_| shared.inventory.learn_floor(epoch)).await?)
+    }
+
+    /// Notes that a client was told that the blob is here.
+    pub fn touch(&self, digest: &Digest) {
+        self.shared.inventory.touch(digest);
+    }
+
+    /// For how long this process has known nobody who touched the blob.
+    pub fn idle(&self, digest: &Digest) -> Duration {
+        self.shared.inventory.idle(digest)
+    }
+
+    /// What the inventory knows of a blob.
+    ///
+    /// # Errors
+    /// The disk failed.
+    pub async fn inventory_entry(
+        &self,
+        digest: &Digest,
+    ) -> Result<Option<InventoryEntry>, StoreIo> {
+        let (shared, digest) = (Arc::clone(&self.shared), *digest);
+        Ok(self.shared.io.disk_op(move |_| shared.inventory.get(&digest)).await?)
+    }
+
+    /// The blobs here after `after` in the order of the ring, at most `limit`.
+    ///
+    /// # Errors
+    /// The disk failed.
+    pub async fn inventory_page(
+        &self,
+        after: Option<Digest>,
+        limit: usize,
+    ) -> Result<Vec<InventoryEntry>, StoreIo> {
+        let shared = Arc::clone(&self.shared);
+        let page = move |_: &Arc<dyn Disk>| shared.inventory.page(after.as_ref(), limit);
+        Ok(self.shared.io.disk_op(page).await?)
+    }
+
+    /// The blobs here of the arc behind `from` up to and with `to`, clockwise, after `after`, at most
+    /// `limit`. An arc from a point to itself is the whole ring.
+    ///
+    /// # Errors
+    /// The disk failed.
+    pub async fn inventory_range(
+        &self,
+        from: Position,
+        to: Position,
+        after: Option<Digest>,
+        limit: usize,
+    ) -> Result<Vec<InventoryEntry>, StoreIo> {
+        let shared = Arc::clone(&self.shared);
+        let range =
+            move |_: &Arc<dyn Disk>| shared.inventory.range(&from, &to, after.as_ref(), limit);
+        Ok(self.shared.io.disk_op(range).await?)
+    }
+
+    /// The sums of arcs of the largest ring, by their numbers; none until the inventory is complete.
+    pub fn arc_sums(&self, arcs: impl Iterator<Item = usize>) -> Option<Vec<ArcSum>> {
+        self.shared.inventory.sums(arcs)
+    }
+
+    /// How many blobs are here.
+    ///
+    /// # Errors
+    /// The disk failed.
+    pub async fn inventory_len(&self) -> Result<u64, StoreIo> {
+        let shared = Arc::clone(&self.shared);
+        Ok(self.shared.io.disk_op(move |_| shared.inventory.len()).await?)
+    }
+
+    /// How far the background work of the start has come.
+    pub fn inventory_progress(&self) -> InventoryProgress {
+        self.shared.inventory.progress()
+    }
+
+    /// One step of the background work of a start: a shard folder is compared with its rows, or some
+    /// rows are added up. Nothing is left to do when [`Self::inventory_progress`] says complete.
+    ///
+    /// # Errors
+    /// The disk failed.
+    pub async fn catch_up(&self) -> Result<CaughtUp, StoreIo> {
+        let Some(number) = self.shared.inventory.next_shard() else {
+            let shared = Arc::clone(&self.shared);
+            self.shared.io.disk_op(move |_| shared.inventory.add_up()).await?;
+            return Ok(CaughtUp::default());
+        };
+        let shared = Arc::clone(&self.shared);
+        let compare = move |disk: &Arc<dyn Disk>| shared.compare_shard(&**disk, number);
+        let (without_row, without_file) = self.shared.io.disk_op(compare).await?;
+        let mut done = CaughtUp::default();
+        for digest in without_row {
+            let claim = self.shared.claims.publish(digest).await;
+            let shared = Arc::clone(&self.shared);
+            let add = move |disk: &Arc<dyn Disk>| shared.add_row(&**disk, &digest, claim);
+            done.added += u64::from(self.shared.io.disk_op(add).await?);
+        }
+        for digest in without_file {
+            let claim = self.shared.claims.alone(digest).await;
+            let shared = Arc::clone(&self.shared);
+            let remove = move |disk: &Arc<dyn Disk>| shared.remove_row(&**disk, &digest, claim);
+            done.removed += u64::from(self.shared.io.disk_op(remove).await?);
+        }
+        self.shared.inventory.shard_is_checked(number);
+        if number + 1 == SHARDS {
+            tracing::info!("inventory compared with the files");
+        }
+        Ok(done)
+    }
+
+    /// Makes the inventory durable, so that the next start need not compare it with the files. For the
+    /// end of a graceful shutdown.
+    pub(super) async fn close_inventory(&self) {
+        let shared = Arc::clone(&self.shared);
+        if let Err(error) = self.shared.io.disk_op(move |_| shared.inventory.close()).await {
+            tracing::warn!(%error, "inventory not closed; the next start compares it with the files");
+        }
+    }
+}
+
+impl Shared {
+    fn pin_blocking(
+        &self,
+        disk: &dyn Disk,
+        digests: &[Digest],
+        vg: GcEpoch,
+        _claims: Vec<ClaimGuard>,
+    ) -> Result<Vec<Pinned>, StoreIo> {
+        let mut answers = Vec::with_capacity(digests.len());
+        let mut present = Vec::new();
+        for digest in digests {
+            let found = self.look(disk, digest)?;
+            if let Pinned::Present { size } = found {
+                self.make_name_durable(disk, digest)?;
+                self.inventory.touch(digest);
+                present.push((*digest, size));
+            }
+            answers.push(found);
+        }
+        self.inventory.raise(&present, vg)?;
+        Ok(answers)
+    }
+
+    /// Looks at the file and its trailer.
+    fn look(&self, disk: &dyn Disk, digest: &Digest) -> Result<Pinned, StoreIo> {
+        match OpenBlob::open(disk, &self.paths, digest) {
+            Ok(blob) => Ok(Pinned::Present { size: blob.info().size }),
+            Err(OpenFailure::BadTrailer) => Ok(Pinned::Damaged),
+            Err(OpenFailure::Absent) if self.damaged.view(digest).is_damaged => Ok(Pinned::Damaged),
+            Err(OpenFailure::Absent) => Ok(Pinned::Absent),
+            Err(OpenFailure::Io(error)) => Err(error),
+        }
+    }
+
+    /// A file without a row may be one that a push has just given its name, and not made durable yet;
+    /// or one of a process that was killed before it did.
+    fn make_name_durable(&self, disk: &dyn Disk, digest: &Digest) -> Result<(), StoreIo> {
+        let has_row = matches!(self.inventory.get(digest), Ok(Some(_)));
+        if has_row && self.inventory.is_checked(digest) {
+            return Ok(());
+        }
+        let shard = self.paths.shard(digest);
+        disk.sync_dir(&shard).at("sync", &shard)
+    }
+
+    fn has_file(&self, disk: &dyn Disk, digest: &Digest) -> Result<bool, StoreIo> {
+        let path = self.paths.blob_data(digest);
+        match disk.file_len(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+            len => len.map(|_| true).at("look at", &path),
+        }
+    }
+
+    /// Moves the blob's folder among the unfinished uploads, which makes it invisible in one step, and
+    /// removes it there. What a crash leaves of it the next start removes.
+    fn delete_blocking(&self, disk: &dyn Disk, digest: &Digest) -> Result<Deletion, StoreIo> {
+        let (blob, away) = (self.paths.blob(digest), self.paths.upload(self.new_id()));
+        match disk.rename(&blob, &away) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Ok(Deletion::Absent);
+            }
+            renamed => renamed.at("delete", &blob)?,
+        }
+        // The file is gone for every reader: its row is worth nothing, whatever follows.
+        let unnoted = self.inventory.remove(digest);
+        let shard = self.paths.shard(digest);
+        disk.sync_dir(&shard).at("sync", &shard)?;
+        if let Err(error) = unnoted {
+            tracing::debug!(%digest, %error, "row of a deleted blob left in the inventory");
+        }
+        let file_bytes = remove_folder(disk, &away)?;
+        let _ = self.space.refresh(disk);
+        self.counters.deleted.add(1);
+        Ok(Deletion::Deleted { size: content_bytes_of_file(file_bytes).unwrap_or(file_bytes) })
+    }
+
+    /// The blobs of a shard that have a file and no row, and those that have a row and no file. The
+    /// names of the files are durable after this.
+    fn compare_shard(
+        &self,
+        disk: &dyn Disk,
+        number: usize,
+    ) -> Result<(Vec<Digest>, Vec<Digest>), StoreIo> {
+        let (algorithm, byte) = shard(number);
+        let folder = self.paths.shards(algorithm).join(super::paths::shard_name(byte));
+        disk.sync_dir(&folder).at("sync", &folder)?;
+        let mut rows = self.inventory.rows_of_shard(number)?;
+        let mut without_row = Vec::new();
+        for entry in disk.list(&folder).at("list", &folder)? {
+            let Ok(digest) = format!("{algorithm}:{}", entry.name).parse::<Digest>() else {
+                continue;
+            };
+            let is_here = disk.file_len(&data_in(&self.paths.blob(&digest))).is_ok();
+            if is_here && rows.remove(&digest).is_none() {
+                without_row.push(digest);
+            }
+        }
+        Ok((without_row, rows.into_keys().collect()))
+    }
+
+    fn add_row(
+        &self,
+        disk: &dyn Disk,
+        digest: &Digest,
+        _claim: ClaimGuard,
+    ) -> Result<bool, StoreIo> {
+        let size = match OpenBlob::open(disk, &self.paths, digest) {
+            Ok(blob) => blob.info().size,
+            Err(OpenFailure::Absent) => return Ok(false),
+            Err(OpenFailure::Io(error)) => return Err(error),
+            // The row makes sure that scrubbing finds it.
+            Err(OpenFailure::BadTrailer) => 0,
+        };
+        self.make_name_durable(disk, digest)?;
+        self.inventory.restore(digest, size)?;
+        Ok(true)
+    }
+
+    fn remove_row(
+        &self,
+        disk: &dyn Disk,
+        digest: &Digest,
+        _claim: ClaimGuard,
+    ) -> Result<bool, StoreIo> {
+        if self.has_file(disk, digest)? {
+            return Ok(false);
+        }
+        self.inventory.remove(digest)?;
+        Ok(true)
+    }
+}
