@@ -52,7 +52,7 @@ pub use self::{
         BlobOverLimit, CommitError, CorruptBlob, DamagedBlob, DigestMismatch, NoSpace,
         OpenStoreError, ReadError, StoreIo, UploadCancelled, UploadError, UploadUnknown,
     },
-    inventory::{ARCS, ArcSum, InventoryEntry, InventoryProgress, SumKey, arc_of},
+    inventory::{InventoryEntry, InventoryProgress, SumKey},
     reader::BlobReader,
     reaper::Reaper,
     receive::Incoming,

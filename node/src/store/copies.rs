@@ -6,13 +6,18 @@
 
 use std::{sync::Arc, time::Duration};
 
-use atoll_core::{Digest, gc::GcEpoch, ring::Position};
+use atoll_core::{
+    Digest,
+    gc::GcEpoch,
+    repair::{Cell, Cells, sums::Sum},
+    ring::Position,
+};
 
 use super::{
     BlobStore, Shared,
     claims::ClaimGuard,
     error::{At, StoreIo},
-    inventory::{ArcSum, InventoryEntry, InventoryError, InventoryProgress, SHARDS, shard},
+    inventory::{InventoryEntry, InventoryError, InventoryProgress, SHARDS, shard},
     paths::data_in,
     reader::{OpenBlob, OpenFailure},
     recovery::remove_folder,
@@ -192,36 +197,35 @@ impl BlobStore {
         Ok(self.shared.io.disk_op(page).await?)
     }
 
-    /// The blobs here of the arc behind `from` up to and with `to`, clockwise, after `after`, at most
-    /// `limit`. An arc from a point to itself is the whole ring.
+    /// The blobs here from the place `first` to the place `last`, both among them, those after `after`
+    /// only, at most `limit`.
     ///
     /// # Errors
     /// The disk failed.
     pub async fn inventory_range(
         &self,
-        from: Position,
-        to: Position,
+        first: Position,
+        last: Position,
         after: Option<Digest>,
         limit: usize,
     ) -> Result<Vec<InventoryEntry>, StoreIo> {
         let shared = Arc::clone(&self.shared);
         let range =
-            move |_: &Arc<dyn Disk>| shared.inventory.range(&from, &to, after.as_ref(), limit);
+            move |_: &Arc<dyn Disk>| shared.inventory.range(&first, &last, after.as_ref(), limit);
         Ok(self.shared.io.disk_op(range).await?)
     }
 
-    /// The sums of arcs of the largest ring, by their numbers; none until the inventory is complete.
-    pub fn arc_sums(&self, arcs: impl Iterator<Item = usize>) -> Option<Vec<ArcSum>> {
-        self.shared.inventory.sums(arcs)
+    /// What the blobs of some cells add up to; none until the inventory is complete.
+    pub fn cell_sums(&self, of: Cells, some: &[Cell]) -> Option<Vec<Sum>> {
+        self.shared.inventory.sums(of, some)
     }
 
-    /// How many blobs are here.
+    /// How many blobs are here: a number that the inventory keeps, no walk.
     ///
     /// # Errors
     /// The disk failed.
-    pub async fn inventory_len(&self) -> Result<u64, StoreIo> {
-        let shared = Arc::clone(&self.shared);
-        Ok(self.shared.io.disk_op(move |_| shared.inventory.len()).await?)
+    pub fn inventory_len(&self) -> Result<u64, StoreIo> {
+        Ok(self.shared.inventory.len()?)
     }
 
     /// How far the background work of the start has come.

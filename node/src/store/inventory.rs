@@ -1,6 +1,6 @@
 //! Which blobs are on this disk, in the order of the ring.
 //!
-//! The files are the truth; this is their index, so that nobody who asks "what is in this arc", "what
+//! The files are the truth; this is their index, so that nobody who asks "what is in this part of the ring", "what
 //! could be collected" or "do we two hold the same" walks a million folders. It also keeps what the
 //! files do not tell: the *stamp* of each copy, by which a late order to delete is recognised
 //! ([`atoll_core::gc`]), and when it was last touched.
@@ -9,7 +9,7 @@
 //! rows is put right in the background ([`catch_up`]), so that a start is quick.
 //!
 //! A row also says that the copy's name is durable, once its part of the rows has been compared with
-//! the files. Not one file beside each blob: a page of an arc would be a thousand reads.
+//! the files. Not one file beside each blob: a page would be a thousand reads.
 
 mod catch_up;
 mod database;
@@ -27,6 +27,7 @@ use std::{
 use atoll_core::{
     Digest,
     gc::GcEpoch,
+    repair::{Cell, Cells, sums::Sum},
     ring::{Position, position},
 };
 use redb::{Database, ReadableTable, ReadableTableMetadata};
@@ -40,10 +41,7 @@ use crate::io::{Clock, Disk};
 
 pub(super) use self::catch_up::{SHARDS, shard};
 pub use self::{
-    catch_up::InventoryProgress,
-    database::InventoryError,
-    row::InventoryEntry,
-    sums::{ARCS, ArcSum, SumKey, arc_of},
+    catch_up::InventoryProgress, database::InventoryError, row::InventoryEntry, sums::SumKey,
 };
 
 /// The inventory of one store.
@@ -261,33 +259,21 @@ impl Inventory {
         self.rows_between(from, Bound::Unbounded, limit)
     }
 
-    /// Rows of the arc behind `from` up to and with `to`, in the order of the ring from `from` on,
-    /// those after `after` only, at most `limit`. Where `from` is not before `to`, the arc goes over
-    /// the top of the ring; from a point to itself it is all of the ring. Blocks.
+    /// Rows from the place `first` to the place `last`, both among them, in order, those after `after`
+    /// only, at most `limit`. Blocks.
     pub fn range(
         &self,
-        from: &Position,
-        to: &Position,
+        first: &Position,
+        last: &Position,
         after: Option<&Digest>,
         limit: usize,
     ) -> Result<Vec<InventoryEntry>, InventoryError> {
-        let end = row::behind(to).map_or(Bound::Unbounded, Bound::Excluded);
-        let goes_over = from >= to;
-        let is_over = after.is_some_and(|digest| position(digest) <= *to);
-        let start = match after {
-            Some(digest) => Bound::Excluded(row::key(digest)),
-            None => match row::behind(from) {
-                Some(first) => Bound::Included(first),
-                // Nothing is behind the highest position but the other side of the top.
-                None => return self.rows_between(Bound::Unbounded, end, limit),
-            },
-        };
-        if !goes_over || is_over {
-            return self.rows_between(start, end, limit);
+        let mut from = Bound::Included(first.to_vec());
+        if let Some(after) = after.filter(|after| position(after) >= *first) {
+            from = Bound::Excluded(row::key(after));
         }
-        let mut found = self.rows_between(start, Bound::Unbounded, limit)?;
-        found.extend(self.rows_between(Bound::Unbounded, end, limit - found.len())?);
-        Ok(found)
+        let to = row::behind(last).map_or(Bound::Unbounded, Bound::Excluded);
+        self.rows_between(from, to, limit)
     }
 
     fn rows_between(
@@ -307,10 +293,10 @@ impl Inventory {
         Ok(found)
     }
 
-    /// The sums of arcs, none until all rows were added up; `arcs` are numbers below [`ARCS`].
-    pub fn sums(&self, arcs: impl Iterator<Item = usize>) -> Option<Vec<ArcSum>> {
+    /// The sums of some cells; none until all rows were added up.
+    pub fn sums(&self, of: Cells, some: &[Cell]) -> Option<Vec<Sum>> {
         let state = self.locked();
-        if state.broken { None } else { state.sums.of(arcs) }
+        if state.broken { None } else { state.sums.of(of, some) }
     }
 
     /// How many rows there are. Blocks.

@@ -2,7 +2,7 @@
 //!
 //! After a process that ended in order the rows are those of the files. After any other, one shard
 //! folder at a time is compared with its rows: a file without a row gets one, a row without a file
-//! goes. Then the rows are added up, arc by arc. Both go on while blobs come and go: a difference is
+//! goes. Then the rows are added up. Both go on while blobs come and go: a difference is
 //! looked at again under the claim of its blob before anything is changed.
 //!
 //! A file without a row counts as stamped with the high stamp, which is never too low.

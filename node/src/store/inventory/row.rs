@@ -1,7 +1,7 @@
 //! One row of the inventory.
 //!
 //! The key is the blob's place on the ring, then its algorithm, then what is left of a longer hash:
-//! rows are in the order of the ring, so an arc is a range. The value is one version byte, the size
+//! rows are in the order of the ring, so a part of it is a range. The value is one version byte, the size
 //! and the stamp, both little-endian.
 
 use atoll_core::{
