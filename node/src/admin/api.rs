@@ -10,7 +10,7 @@
 //! | `POST /v1/nodes/{node}/replace` `{"by": …}` | put one node in another's place |
 //! | `GET`, `POST`, `DELETE /v1/plan`, `POST /v1/plan/commit` | look at, stage, discard, commit a plan |
 //! | `POST /v1/repair` | compare copies everywhere now |
-//! | `POST /v1/gc` | collect garbage; `?dry_run=1` |
+//! | `POST /v1/gc` | begin to collect garbage; `?dry_run=1` |
 //! | `POST /v1/tokens` `{"ttl_seconds": …}` | make a join token |
 //!
 //! The shapes are those of [`atoll_core::admin`]; refusals are one [`Failure`](atoll_core::admin::Failure).

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use atoll_core::{
     admin::{
-        ChangeAnswer, CollectionRound, JoinToken, NodeChange, Shares, StagedPlan, Status, Target,
+        ChangeAnswer, Collected, JoinToken, NodeChange, Shares, StagedPlan, Status, Target,
         Whereabouts,
     },
     view::{NodeId, View},
@@ -28,8 +28,8 @@ use crate::{cluster::Cluster, wire::Channel};
 /// How long another node may take to tell of itself. It answers from memory.
 const REPORT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How long a round of garbage collection may take before the operator is left to look at the
-/// status instead. The round goes on.
+/// How long the look at what garbage collection would take may take: it pages through what every
+/// node holds.
 const COLLECT_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// Nodes that are asked at a time.
@@ -280,11 +280,11 @@ impl Operator {
         reached
     }
 
-    /// Collects garbage at the node that does, or says what would be collected.
+    /// Begins to collect garbage at the node that does, or says what would be collected.
     ///
     /// # Errors
     /// That node is not known, does not answer, or failed.
-    pub async fn collect(&self, dry_run: bool) -> Result<CollectionRound, AdminError> {
+    pub async fn collect(&self, dry_run: bool) -> Result<Collected, AdminError> {
         let collector = self.pieces.collector();
         let none = || AdminError::Failed("no node drives garbage collection now".to_owned());
         let node = collector.ok_or_else(none)?;
@@ -296,9 +296,9 @@ impl Operator {
         let answer = tokio::time::timeout(COLLECT_TIMEOUT, client.collect(request)).await;
         let failed =
             |why: &dyn std::fmt::Display| AdminError::Failed(format!("node {node}: {why}"));
-        let answer = answer.map_err(|_| failed(&"the round goes on; look at the status"))?;
-        let round = answer.map_err(|status| failed(&status.message()))?.into_inner().round;
-        serde_json::from_slice(&round).map_err(|error| failed(&error))
+        let answer = answer.map_err(|_| failed(&"no answer in time"))?;
+        let outcome = answer.map_err(|status| failed(&status.message()))?.into_inner().outcome;
+        serde_json::from_slice(&outcome).map_err(|error| failed(&error))
     }
 
     /// Makes a join token.

@@ -45,9 +45,9 @@ impl Service for OperatorService {
         if self.operator.pieces().collector() != Some(self.operator.cluster().me()) {
             return Err(Status::failed_precondition("another node drives garbage collection"));
         }
-        let round = self.operator.pieces().collect(asked.get_ref().dry_run).await;
-        let round = round.map_err(|error| Status::internal(error.to_string()))?;
-        Ok(Response::new(CollectReply { round: json(&round)? }))
+        let outcome = self.operator.pieces().collect(asked.get_ref().dry_run).await;
+        let outcome = outcome.map_err(|error| Status::internal(error.to_string()))?;
+        Ok(Response::new(CollectReply { outcome: json(&outcome)? }))
     }
 }
 

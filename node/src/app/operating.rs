@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt::Display, sync::Arc, time::Duration};
 use atoll_core::{
     Digest, Reference, RepoName,
     admin::{
-        CollectionRound, Coordination, Disk, JoinToken, NodeReport, ObjectKind,
+        Collected, Coordination, Disk, JoinToken, NodeReport, ObjectKind,
         Repair as RepairReport, Scrub, Synchronisation,
     },
     view::NodeId,
@@ -131,7 +131,7 @@ impl Pieces for Operating {
         u16::try_from(leader.id).ok().map(NodeId)
     }
 
-    fn collect(&self, _dry_run: bool) -> BoxFuture<'_, Result<CollectionRound, AdminError>> {
+    fn collect(&self, _dry_run: bool) -> BoxFuture<'_, Result<Collected, AdminError>> {
         Box::pin(async { Err(AdminError::Unavailable("garbage collection")) })
     }
 

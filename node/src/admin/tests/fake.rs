@@ -4,7 +4,7 @@ use std::sync::{Mutex, MutexGuard};
 
 use atoll_core::{
     Digest, Reference, RepoName,
-    admin::{CollectionRound, Coordination, JoinToken, NodeReport, ObjectKind},
+    admin::{Collected, Coordination, JoinToken, NodeReport, ObjectKind},
     view::{NodeId, View},
 };
 use futures_util::future::{BoxFuture, ready};
@@ -43,8 +43,8 @@ impl Pieces for FakePieces {
         Some(NodeId(1))
     }
 
-    fn collect(&self, dry_run: bool) -> BoxFuture<'_, Result<CollectionRound, AdminError>> {
-        Box::pin(ready(Ok(CollectionRound { dry_run, blobs: 7, ..CollectionRound::default() })))
+    fn collect(&self, dry_run: bool) -> BoxFuture<'_, Result<Collected, AdminError>> {
+        Box::pin(ready(Ok(Collected { started: !dry_run, blobs: 7, ..Collected::default() })))
     }
 
     fn image<'a>(
