@@ -10,3 +10,4 @@ mod identity;
 mod operating;
 pub mod node;
 pub mod shutdown;
+pub mod upkeep;

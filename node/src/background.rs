@@ -6,6 +6,7 @@
 //! - [`disowned`]: gives back the room of copies that others own now;
 //! - [`gc`]: collects what nobody needs;
 //! - [`throttle`]: keeps all of that out of the way of clients;
+//! - [`holdings`]: what they need of the node, and [`own`]: the node;
 //! - [`status`]: how far it has come.
 //!
 //! Every worker has a unit of work that it finishes, and a wait that may be dropped at any time.
@@ -13,6 +14,7 @@
 pub mod disowned;
 pub mod gc;
 pub mod holdings;
+pub mod own;
 pub mod peer;
 pub mod repair;
 pub mod scrub;

@@ -52,6 +52,7 @@ pub use section::{
     metadata::Metadata,
     node::Node,
     registry::Registry,
+    repair::Repair,
     storage::Storage,
 };
 pub use size::ByteSize;
@@ -81,6 +82,8 @@ pub struct Config {
     pub cache: Cache,
     /// `[metadata]`
     pub metadata: Metadata,
+    /// `[repair]`
+    pub repair: Repair,
     /// `[log]`
     pub log: Log,
 }
@@ -155,6 +158,7 @@ impl Config {
             storage: Storage::declare(reader),
             cache: Cache::declare(reader),
             metadata: Metadata::declare(reader),
+            repair: Repair::declare(reader),
             log: Log::declare(reader),
         }
     }

@@ -295,6 +295,15 @@ impl BlobStore {
             .await
     }
 
+    /// Moves a copy to quarantine whose content was hashed and is not the blob's.
+    pub async fn set_aside(&self, digest: &Digest) {
+        let (shared, digest) = (Arc::clone(&self.shared), *digest);
+        let set_aside = move |disk: &Arc<dyn crate::io::Disk>| {
+            shared.quarantine(&**disk, digest, quarantine::Suspicion::Content);
+        };
+        self.shared.io.disk_op(set_aside).await;
+    }
+
     /// Makes every idle session survive a restart, and closes the inventory in order: for the end of
     /// a graceful shutdown.
     pub async fn checkpoint_all(&self) -> CheckpointReport {

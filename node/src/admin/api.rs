@@ -129,7 +129,7 @@ async fn status(Reader(operator): Reader) -> Answer<impl Serialize> {
 }
 
 async fn report(Reader(operator): Reader) -> Answer<impl Serialize> {
-    Ok(Fresh(operator.pieces().report()))
+    Ok(Fresh(operator.pieces().report().await))
 }
 
 async fn ring(Reader(operator): Reader) -> Answer<impl Serialize> {

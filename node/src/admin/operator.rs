@@ -329,7 +329,7 @@ impl Operator {
     /// Every node's own account. A node that is down is not asked.
     async fn accounts(&self, view: &View) -> BTreeMap<NodeId, status::Account> {
         let mut accounts = self.ask_all(view, Operator::report_of).await;
-        accounts.insert(self.cluster.me(), Ok(self.pieces.report()));
+        accounts.insert(self.cluster.me(), Ok(self.pieces.report().await));
         accounts
     }
 

@@ -20,8 +20,8 @@ pub trait Pieces: Debug + Send + Sync + 'static {
     /// Who votes and leads in group 0.
     fn coordination(&self) -> Coordination;
 
-    /// This node's own account, from memory.
-    fn report(&self) -> NodeReport;
+    /// This node's own account: at once, without asking anybody.
+    fn report(&self) -> BoxFuture<'_, NodeReport>;
 
     /// Begins to compare copies with all co-owners now.
     fn repair(&self);

@@ -27,7 +27,7 @@ impl Service for OperatorService {
     async fn report(&self, asked: Request<ReportRequest>) -> Result<Response<ReportReply>, Status> {
         // What a node tells of itself does not depend on a view.
         self.operator.cluster().admit_any_epoch(asked.get_ref().envelope.as_ref())?;
-        let account = json(&self.operator.pieces().report())?;
+        let account = json(&self.operator.pieces().report().await)?;
         Ok(Response::new(ReportReply { account }))
     }
 

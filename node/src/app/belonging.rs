@@ -217,7 +217,12 @@ impl Belonging {
     ///
     /// # Errors
     /// The tree on this node cannot be read.
-    pub fn become_member(self, listener: Listener, services: Routes) -> anyhow::Result<Membership> {
+    pub fn become_member(
+        self,
+        listener: Listener,
+        services: Routes,
+        reports: &SyncReports,
+    ) -> anyhow::Result<Membership> {
         let (stop, stop_session) = (CancellationToken::new(), CancellationToken::new());
         let Belonging { cluster, metadata, session, io, settings, .. } = self;
         let inbox = gossip::start(cluster.clone(), &io, stop.clone());
@@ -274,14 +279,10 @@ impl Belonging {
             metadata,
             voter_out_interval: settings.voter_out_interval,
         };
-        let reports = SyncReports::default();
         let reporting = reports.clone().run(cluster.clone(), session.clone(), stop.clone());
-        // Nobody moves copies yet.
-        let assuming = reports.assume(cluster.clone(), stop.clone());
         let tasks = vec![
             listening,
             tokio::spawn(reporting),
-            tokio::spawn(assuming),
             tokio::spawn(keeper.run(stop.clone())),
             tokio::spawn(autopilot.run(stop.clone())),
         ];

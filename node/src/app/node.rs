@@ -1,8 +1,9 @@
 //! One running node: opens what is on disk, serves, and stops in order.
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, sync::{Arc, OnceLock}, time::Duration};
 
 use anyhow::Context as _;
+use atoll_core::{Algorithm, Digest};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
@@ -10,20 +11,22 @@ use tonic::service::Routes;
 use super::{
     belonging::{Addresses, Belonging, ClusterSettings, Membership, is_member},
     gauges, identity,
-    operating::{self, Operating},
+    operating::{self, Operating, Workers},
+    upkeep::{Upkeep, UpkeepSettings},
 };
 use crate::{
     admin::{self, AdminState, Check, CheckState, Health, OperatorService},
     auth::Policy,
-    cluster::Cluster,
+    background::own::Own,
+    cluster::{Cluster, sync::SyncReports},
     config::{Config, NodeName, Secret},
     http::{self, Answers, Api, Limits, Patience, Serving, add_handed_on},
     io::{Io, net},
     metadata::MetadataSettings,
     registry::{Registry, RegistrySettings},
     replicate::{ReplicateSettings, Replicator, Unstamped},
-    rpc::blobs::BlobService,
-    store::{BlobStore, Reaper, StoreSettings},
+    rpc::{blobs::BlobService, repair::RepairService},
+    store::{BlobStore, Reaper, StoreSettings, SumKey},
     telemetry::{HttpMetrics, Metrics},
     tiers::{TierSettings, Tiers, arena::Arenas},
 };
@@ -57,6 +60,8 @@ pub struct NodeSettings {
     pub metadata: MetadataSettings,
     /// How the node belongs to its cluster.
     pub cluster: ClusterSettings,
+    /// What it does when nobody asks.
+    pub upkeep: UpkeepSettings,
 }
 
 impl From<&Config> for NodeSettings {
@@ -117,6 +122,7 @@ impl From<&Config> for NodeSettings {
                 ..MetadataSettings::default()
             },
             cluster: ClusterSettings::from(config),
+            upkeep: UpkeepSettings::from(config),
         }
     }
 }
@@ -140,6 +146,7 @@ pub struct Node {
     operators: JoinHandle<std::io::Result<usize>>,
     reaper: JoinHandle<()>,
     deliverer: JoinHandle<()>,
+    upkeep: Upkeep,
 }
 
 impl Node {
@@ -182,11 +189,17 @@ impl Node {
         let internal = net::listen(settings.cluster.listen, net::BACKLOG).await?;
         let grpc = internal.local_addr()?;
         let id = establish(&io, settings.id.clone()).await?;
-        let tiers = open_store(&io, &settings, &health).await?;
         let addresses = Addresses::of(&settings.cluster, grpc, http);
-        let belonging =
-            Belonging::begin(&io, settings.cluster.clone(), &id, addresses, settings.metadata);
+        let belonging = Belonging::begin(
+            &io,
+            settings.cluster.clone(),
+            &id,
+            addresses,
+            settings.metadata.clone(),
+        );
         let belonging = belonging.await?;
+        let sum_key = sum_key(belonging.metadata.cluster_id());
+        let tiers = open_store(&io, &settings, sum_key, &health).await?;
         let (cluster, metadata) = (belonging.cluster.clone(), belonging.metadata.clone());
         health.set(Check::Metadata, CheckState::Ready);
         gauges::add(&metrics, tiers.clone(), metadata.clone());
@@ -204,21 +217,36 @@ impl Node {
         let registry = Registry::new(blobs.clone(), metadata.clone(), policy, settings.registry);
         let api = Api::new(registry, io.clone(), metrics.http().clone());
         let api = Arc::new(api);
+        let workers = Arc::new(OnceLock::new());
         let operator = operating::operator(Operating {
             io,
             session: belonging.session.clone(),
             metadata,
             api: api.clone(),
             blobs: blobs.clone(),
-            workers: None,
+            workers: workers.clone(),
             started,
         });
-        let services = Routes::new(BlobService::server(blobs))
+        let holdings = Arc::new(Own::new(blobs.clone()));
+        let services = Routes::new(BlobService::server(blobs.clone()))
+            .add_service(RepairService::server(cluster.clone(), holdings))
             .add_service(OperatorService::server(operator.clone()));
-        // It is set here only.
+        // Each is set here only.
         let _ = operator_slot.set(operator);
         let services = add_handed_on(services, api.clone());
-        let membership = belonging.become_member(internal, services)?;
+        let reports = SyncReports::default();
+        let membership = belonging.become_member(internal, services, &reports)?;
+        let upkeep = Upkeep::start(
+            api.io(),
+            &blobs,
+            reports,
+            metrics.http().clone(),
+            settings.upkeep,
+            &stop_public,
+        );
+        let (repair, status) = (upkeep.repair.clone(), upkeep.status.clone());
+        gauges::add_repair(&metrics, status.clone(), api.io().clock.clone());
+        let _ = workers.set(Workers { repair, status });
         let serving = Serving {
             name: "public",
             answers: Answers::Api(api.clone()),
@@ -251,6 +279,7 @@ impl Node {
             operators,
             reaper,
             deliverer,
+            upkeep,
         })
     }
 
@@ -291,7 +320,9 @@ impl Node {
         self.membership.end().await;
         self.api.registry().metadata().shutdown().await;
         self.stop_admin.cancel();
-        let ends = async { _ = tokio::join!(self.operators, self.reaper, self.deliverer) };
+        let ends = async {
+            _ = tokio::join!(self.operators, self.reaper, self.deliverer, self.upkeep.end())
+        };
         if tokio::time::timeout(STOP_TIMEOUT, ends).await.is_err() {
             tracing::warn!("background tasks did not end in time");
         }
@@ -321,8 +352,20 @@ async fn establish(io: &Io, configured: Option<NodeName>) -> anyhow::Result<Node
     name.context("keep the node's name in its data folder")
 }
 
-async fn open_store(io: &Io, settings: &NodeSettings, health: &Health) -> anyhow::Result<Tiers> {
-    let opened = BlobStore::open(io.clone(), PathBuf::new(), settings.store.clone()).await;
+/// What the sums of this cluster's nodes are keyed with.
+fn sum_key(cluster_id: &str) -> SumKey {
+    let digest = Digest::of(Algorithm::Sha256, format!("sums of {cluster_id}").as_bytes());
+    *digest.as_bytes().first_chunk().expect("a hash of 32 bytes begins with 16")
+}
+
+async fn open_store(
+    io: &Io,
+    settings: &NodeSettings,
+    sum_key: SumKey,
+    health: &Health,
+) -> anyhow::Result<Tiers> {
+    let store = StoreSettings { sum_key, ..settings.store.clone() };
+    let opened = BlobStore::open(io.clone(), PathBuf::new(), store).await;
     let (store, recovered) = opened.context("open the blob store")?;
     tracing::info!(?recovered, "blob store opened");
     health.set(Check::Storage, CheckState::Ready);

@@ -1,6 +1,6 @@
 //! The parts of a node, as the admin API asks for them.
 
-use std::{collections::BTreeMap, fmt::Display, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fmt::Display, sync::{Arc, OnceLock}, time::Duration};
 
 use atoll_core::{
     Digest, Reference, RepoName,
@@ -30,7 +30,7 @@ use crate::{
     },
     coordination::Session,
     http::Api,
-    io::Io,
+    io::{Io, rt::blocking},
     metadata::{COORDINATION, Metadata},
     registry::{ErrorCode, FoundManifest},
     replicate::{Holding, Peer, Replicator},
@@ -66,8 +66,8 @@ pub struct Operating {
     pub api: Arc<Api>,
     /// Copies here and elsewhere.
     pub blobs: Replicator,
-    /// Background work.
-    pub workers: Option<Workers>,
+    /// Background work, once it has begun.
+    pub workers: Arc<OnceLock<Workers>>,
     /// The monotonic time at which the node started.
     pub started: Duration,
 }
@@ -96,32 +96,36 @@ impl Pieces for Operating {
         }
     }
 
-    fn report(&self) -> NodeReport {
-        let store = self.blobs.tiers().store().stats();
-        let uptime = self.io.clock.monotonic().saturating_sub(self.started);
-        let mut report = NodeReport {
-            version: VERSION.to_owned(),
-            uptime_seconds: uptime.as_secs(),
-            epoch: self.blobs.cluster().view().epoch.0,
-            lease_valid: self.blobs.cluster().lease_is_valid(),
-            suspects: self.blobs.cluster().suspects().into_iter().map(|node| node.0).collect(),
-            disk: Disk {
-                total_bytes: store.disk_total_bytes,
-                available_bytes: store.disk_available_bytes,
-                full: false,
-            },
-            blobs: None,
-            blob_bytes: None,
-            ..NodeReport::default()
-        };
-        if let Some(workers) = &self.workers {
-            add_workers(&mut report, &workers.status, self.io.clock.monotonic());
-        }
-        report
+    fn report(&self) -> BoxFuture<'_, NodeReport> {
+        Box::pin(async move {
+            let store = self.blobs.tiers().store().clone();
+            let (stats, uptime) = (store.stats(), self.io.clock.monotonic());
+            let counted = store.inventory_progress().is_complete();
+            let blobs = blocking(move || store.inventory_len()).await;
+            let (cluster, view) = (self.blobs.cluster(), self.blobs.cluster().view());
+            let mut report = NodeReport {
+                version: VERSION.to_owned(),
+                uptime_seconds: uptime.saturating_sub(self.started).as_secs(),
+                epoch: view.epoch.0,
+                lease_valid: cluster.lease_is_valid(),
+                suspects: cluster.suspects().into_iter().map(|node| node.0).collect(),
+                disk: Disk {
+                    total_bytes: stats.disk_total_bytes,
+                    available_bytes: stats.disk_available_bytes,
+                    full: false,
+                },
+                blobs: blobs.ok().filter(|_| counted),
+                ..NodeReport::default()
+            };
+            if let Some(workers) = self.workers.get() {
+                add_workers(&mut report, &workers.status, self.io.clock.monotonic());
+            }
+            report
+        })
     }
 
     fn repair(&self) {
-        if let Some(workers) = &self.workers {
+        if let Some(workers) = self.workers.get() {
             workers.repair.kick();
         }
     }

@@ -23,9 +23,6 @@ use super::{holdings::Copy, repair::Parts};
 /// Disowned copies remembered at a time; the others are noticed when these are gone.
 const NOTICED_MAX: usize = 65_536;
 
-/// Digests in one question to an owner.
-const ASKED_AT_ONCE: usize = 1_000;
-
 /// The worker.
 #[derive(Debug)]
 pub struct Disowned {
@@ -94,20 +91,20 @@ impl Disowned {
 
     async fn remove(&mut self, view: &View, due: Vec<Copy>) {
         let (mut copies, mut bytes) = (0_u64, 0_u64);
-        for due in due.chunks(ASKED_AT_ONCE) {
-            for digest in self.confirmed(view, due).await {
-                // The view may have made this node an owner while the others were asked.
-                if self.parts.cluster.view().since > view.epoch {
-                    return;
+        for copy in due {
+            let owners = view.placement(&copy.digest);
+            // The view may have made this node an owner meanwhile.
+            if self.parts.cluster.view().since > view.epoch {
+                break;
+            }
+            match self.parts.copies.give_up(copy.digest, owners, view.since).await {
+                Ok(Some(freed)) => {
+                    self.noticed.remove(&copy.digest);
+                    copies += 1;
+                    bytes += freed;
                 }
-                match self.parts.copies.remove(digest).await {
-                    Ok(freed) => {
-                        self.noticed.remove(&digest);
-                        copies += 1;
-                        bytes += freed;
-                    }
-                    Err(error) => debug!(%digest, error, "a disowned copy stays for now"),
-                }
+                Ok(None) => {}
+                Err(error) => debug!(digest = %copy.digest, error, "a disowned copy stays for now"),
             }
         }
         if copies > 0 {
@@ -115,35 +112,6 @@ impl Disowned {
             self.parts.status.disowned_bytes.fetch_add(bytes, Relaxed);
             info!(copies, bytes, "copies that others own now are removed");
         }
-    }
-
-    /// Those of which every owner holds a copy, as of this view.
-    async fn confirmed(&self, view: &View, due: &[Copy]) -> Vec<Digest> {
-        let mut asked: BTreeMap<NodeId, Vec<Digest>> = BTreeMap::new();
-        let mut needed: BTreeMap<Digest, usize> = BTreeMap::new();
-        for copy in due {
-            let owners = view.placement(&copy.digest);
-            // Fewer owners than copies: the cluster is smaller than it should be, and every copy
-            // counts.
-            needed.insert(copy.digest, owners.len().max(view.copies()));
-            for owner in owners {
-                asked.entry(owner).or_default().push(copy.digest);
-            }
-        }
-        for (owner, digests) in asked {
-            let Ok((held, epoch)) = self.parts.copies.held_by(owner, digests.clone()).await else {
-                continue;
-            };
-            if epoch < view.since {
-                continue;
-            }
-            for (digest, _) in digests.iter().zip(held).filter(|(_, held)| *held) {
-                if let Some(left) = needed.get_mut(digest) {
-                    *left = left.saturating_sub(1);
-                }
-            }
-        }
-        needed.into_iter().filter(|(_, left)| *left == 0).map(|(digest, _)| digest).collect()
     }
 }
 

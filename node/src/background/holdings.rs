@@ -79,8 +79,8 @@ pub enum Fetched {
 
 /// Changes of this node's copies.
 pub trait Copies: Debug + Send + Sync + 'static {
-    /// Gets a copy from another node, from one of `sources` first.
-    fn fetch(&self, digest: Digest, sources: Vec<NodeId>) -> BoxFuture<'_, Fetched>;
+    /// Gets a copy from another node. `source` is the one that was seen to have it.
+    fn fetch(&self, digest: Digest, source: Option<NodeId>) -> BoxFuture<'_, Fetched>;
 
     /// Which of the digests `node` holds durably, and the epoch under which it looked; the error is
     /// for the log.
@@ -94,12 +94,19 @@ pub trait Copies: Debug + Send + Sync + 'static {
     /// bad.
     fn verify(&self, digest: Digest) -> BoxFuture<'_, Result<bool, String>>;
 
-    /// Removes this node's copy unless somebody reads it. Answers the bytes given back.
-    fn remove(&self, digest: Digest) -> BoxFuture<'_, Result<u64, String>>;
+    /// Removes this node's copy, if every one of `owners` holds a durable one in a view not older than
+    /// `since` and takes over what is relied on here. Answers the bytes given back; none when the
+    /// copy stays.
+    fn give_up(
+        &self,
+        digest: Digest,
+        owners: Vec<NodeId>,
+        since: Epoch,
+    ) -> BoxFuture<'_, Result<Option<u64>, String>>;
 }
 
 /// Where a node says that it has caught up.
 pub trait Reports: Debug + Send + Sync + 'static {
     /// This node holds everything it owns as of `epoch`.
-    fn synced(&self, epoch: Epoch) -> BoxFuture<'_, Result<(), String>>;
+    fn synced(&self, epoch: Epoch);
 }

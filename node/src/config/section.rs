@@ -8,6 +8,7 @@ pub mod log;
 pub mod metadata;
 pub mod node;
 pub mod registry;
+pub mod repair;
 pub mod storage;
 
 use super::reader::Reader;

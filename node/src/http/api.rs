@@ -37,6 +37,11 @@ impl Api {
         Api { registry, io, ids, metrics }
     }
 
+    /// The seams of the node.
+    pub fn io(&self) -> &Io {
+        &self.io
+    }
+
     /// The registry behind the API.
     pub fn registry(&self) -> &Registry {
         &self.registry

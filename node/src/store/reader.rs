@@ -259,7 +259,7 @@ impl Shared {
         self.counters.corrupt_reads.add(1);
         self.quarantine(disk, digest, suspicion);
         let block = match suspicion {
-            Suspicion::Trailer => None,
+            Suspicion::Trailer | Suspicion::Content => None,
             Suspicion::Block(block) => Some(block),
         };
         CorruptBlob { digest, block }

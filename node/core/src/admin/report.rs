@@ -20,8 +20,6 @@ pub struct NodeReport {
     pub disk: Disk,
     /// Copies it holds; `None` until they have been counted after the start.
     pub blobs: Option<u64>,
-    /// Bytes of those copies.
-    pub blob_bytes: Option<u64>,
     /// What it is fetching.
     pub synchronisation: Synchronisation,
     /// The comparison with its co-owners.

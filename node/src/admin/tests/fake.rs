@@ -31,8 +31,9 @@ impl Pieces for FakePieces {
         Coordination { leader: Some(1), term: 3, voters: vec![1], learners: vec![2, 3] }
     }
 
-    fn report(&self) -> NodeReport {
-        NodeReport { epoch: 1, lease_valid: true, ..NodeReport::default() }
+    fn report(&self) -> BoxFuture<'_, NodeReport> {
+        let report = NodeReport { epoch: 1, lease_valid: true, ..NodeReport::default() };
+        Box::pin(ready(report))
     }
 
     fn repair(&self) {

@@ -59,7 +59,7 @@ impl Fetcher<'_> {
     async fn one(&self, source: NodeId, copy: Copy) -> bool {
         self.parts.throttle.take(copy.size).await;
         let status = &self.parts.status;
-        let here = match self.parts.copies.fetch(copy.digest, vec![source]).await {
+        let here = match self.parts.copies.fetch(copy.digest, Some(source)).await {
             Fetched::Here(bytes) => {
                 if bytes > 0 {
                     status.copies_fetched.fetch_add(1, Relaxed);

@@ -81,6 +81,13 @@ impl HttpMetrics {
         self.seconds[route as usize].observe(microseconds);
     }
 
+    /// How many requests were answered, and how long they took together, until their heads.
+    pub fn answered(&self) -> (u64, Duration) {
+        let all = self.seconds.iter().map(Histogram::snapshot);
+        let (count, seconds) = all.fold((0, 0.0), |sum, one| (sum.0 + one.count, sum.1 + one.sum));
+        (count, Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX))
+    }
+
     /// Counts a connection that was cut.
     pub fn cut(&self, why: Cut) {
         self.cuts[why as usize].fetch_add(1, Relaxed);

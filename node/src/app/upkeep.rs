@@ -1,0 +1,148 @@
+//! The background work of a node: started together, stopped together.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    background::{
+        disowned::Disowned,
+        own::Own,
+        repair::{Parts, Repair, RepairSettings},
+        scrub::Scrub,
+        status::RepairStatus,
+        throttle::{Latency, Throttle},
+    },
+    cluster::sync::SyncReports,
+    config::Config,
+    io::Io,
+    replicate::Replicator,
+    store::BlobStore,
+    telemetry::HttpMetrics,
+};
+
+/// Pause after a step of the inventory's catching up, so that a start leaves the disk to clients.
+const CATCH_UP_PAUSE: Duration = Duration::from_millis(1);
+/// Pause after one that failed.
+const CATCH_UP_RETRY: Duration = Duration::from_secs(5);
+
+/// What an operator may choose about background work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UpkeepSettings {
+    /// Comparing and fetching.
+    pub repair: RepairSettings,
+    /// Bytes per second for all of it.
+    pub bytes_per_second: u64,
+    /// How long requests may take before it gives way.
+    pub latency_target: Duration,
+    /// Every copy is read again in this time.
+    pub scrub_interval: Duration,
+    /// How long copies that others own are kept.
+    pub disowned_grace: Duration,
+}
+
+impl From<&Config> for UpkeepSettings {
+    fn from(config: &Config) -> Self {
+        let repair = &config.repair;
+        UpkeepSettings {
+            repair: RepairSettings { interval: repair.interval, streams: repair.streams },
+            bytes_per_second: repair.bytes_per_second.bytes(),
+            latency_target: repair.latency_target,
+            scrub_interval: repair.scrub_interval,
+            disowned_grace: repair.disowned_grace,
+        }
+    }
+}
+
+/// The workers of a node.
+#[derive(Debug)]
+pub struct Upkeep {
+    /// How far they are.
+    pub status: Arc<RepairStatus>,
+    /// The one that can be asked to look now.
+    pub repair: Repair,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Upkeep {
+    /// Starts the workers; they end with `stop`.
+    pub fn start(
+        io: &Io,
+        replicator: &Replicator,
+        reports: SyncReports,
+        metrics: Arc<HttpMetrics>,
+        settings: UpkeepSettings,
+        stop: &CancellationToken,
+    ) -> Upkeep {
+        let status = Arc::new(RepairStatus::default());
+        let own = Arc::new(Own::new(replicator.clone()));
+        let throttle = Throttle::new(
+            io.clock.clone(),
+            settings.bytes_per_second,
+            settings.latency_target,
+            recent_latency(metrics),
+        );
+        let parts = Parts {
+            cluster: replicator.cluster().clone(),
+            holdings: own.clone(),
+            copies: own,
+            reports: Arc::new(reports),
+            throttle: Arc::new(throttle),
+            clock: io.clock.clone(),
+            status: status.clone(),
+        };
+        let repair = Repair::new(parts.clone(), settings.repair);
+        let scrub = Scrub::new(parts.clone(), io.clone(), settings.scrub_interval);
+        let disowned = Disowned::new(parts, settings.disowned_grace);
+        let store = replicator.tiers().store().clone();
+        let tasks = vec![
+            tokio::spawn(catch_up(store, stop.clone())),
+            tokio::spawn(repair.clone().run(stop.clone())),
+            tokio::spawn(scrub.run(stop.clone())),
+            tokio::spawn(disowned.run(stop.clone())),
+        ];
+        Upkeep { status, repair, tasks }
+    }
+
+    /// Waits until every worker has ended.
+    pub async fn end(self) {
+        for task in self.tasks {
+            let _ = task.await;
+        }
+    }
+}
+
+/// Brings the inventory up to the files, piece by piece.
+async fn catch_up(store: BlobStore, stop: CancellationToken) {
+    while !store.inventory_progress().is_complete() {
+        let pause = match store.catch_up().await {
+            Ok(_) => CATCH_UP_PAUSE,
+            Err(error) => {
+                tracing::warn!(%error, "the inventory cannot be compared with the files");
+                CATCH_UP_RETRY
+            }
+        };
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+}
+
+/// The mean since it was last asked: none while nothing was answered.
+fn recent_latency(metrics: Arc<HttpMetrics>) -> Latency {
+    let last = Mutex::new((0, Duration::ZERO));
+    Arc::new(move || {
+        let (count, taken) = metrics.answered();
+        let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+        let answered = u32::try_from(count - last.0).unwrap_or(u32::MAX);
+        let mean = taken.saturating_sub(last.1).checked_div(answered);
+        *last = (count, taken);
+        mean
+    })
+}
