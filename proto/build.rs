@@ -7,6 +7,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         "proto/blobs.proto",
         "proto/cluster.proto",
         "proto/coordination.proto",
+        "proto/gc.proto",
         "proto/operator.proto",
         "proto/raft.proto",
         "proto/repair.proto",

@@ -47,6 +47,7 @@ pub use section::{
     admin::Admin,
     cache::Cache,
     cluster::{Cluster, RingLayout, TlsPolicy},
+    gc::Gc,
     http::Http,
     log::{Log, LogFormat},
     metadata::Metadata,
@@ -78,6 +79,8 @@ pub struct Config {
     pub registry: Registry,
     /// `[storage]`
     pub storage: Storage,
+    /// `[gc]`
+    pub gc: Gc,
     /// `[cache]`
     pub cache: Cache,
     /// `[metadata]`
@@ -156,6 +159,7 @@ impl Config {
             admin: Admin::declare(reader),
             registry: Registry::declare(reader),
             storage: Storage::declare(reader),
+            gc: Gc::declare(reader),
             cache: Cache::declare(reader),
             metadata: Metadata::declare(reader),
             repair: Repair::declare(reader),

@@ -28,6 +28,9 @@ use tokio::sync::watch;
 pub mod embedded;
 mod event_queue;
 
+#[cfg(all(feature = "zookeeper", not(madsim)))]
+pub mod zookeeper;
+
 pub use event_queue::{EventQueue, EventSink, event_queue};
 
 /// The session time-out that Atoll asks for.

@@ -16,7 +16,7 @@ mod uploads;
 
 use atoll_core::{
     RepoName,
-    metadata::{Command, Outcome, command::TagProtection},
+    metadata::{Command, Outcome, Refusal, command::TagProtection},
 };
 
 pub use crate::replicate::FoundBlob;
@@ -127,10 +127,15 @@ impl Registry {
     }
 
     async fn submit(&self, command: Command) -> Result<(), RegistryError> {
+        Ok(self.decide(command).await??)
+    }
+
+    /// Submits, and hands a refusal on.
+    async fn decide(&self, command: Command) -> Result<Result<(), Refusal>, RegistryError> {
         match self.metadata.submit(command).await? {
             // The latter answers no command of a registry.
-            Outcome::Done | Outcome::Coordinated(_) => Ok(()),
-            Outcome::Refused(refusal) => Err(refusal.into()),
+            Outcome::Done | Outcome::Coordinated(_) => Ok(Ok(())),
+            Outcome::Refused(refusal) => Ok(Err(refusal)),
         }
     }
 

@@ -40,7 +40,7 @@ pub use self::{
     presence::{Pinned, Presence},
     read::{FoundBlob, LocalBlob, LocalStream, PartStream, RemoteBlob},
     remote::RemoteStream,
-    stamps::{Stamps, Unstamped},
+    stamps::{DeleteError, Stamped, Stamps, Unstamped},
     stats::ReplicateStats,
 };
 use self::{debts::Debts, latency::Latency, pull::Pulls, stats::Counters};

@@ -3,6 +3,7 @@
 //! - [`blobs`]: copies of blobs;
 //! - [`cluster`]: joining, views, gossip;
 //! - [`coordination`]: sessions, znodes and watches for other nodes and clients;
+//! - [`gc`]: what the driver of a collection asks;
 //! - [`raft`]: the messages of the Raft groups, both sides.
 //!
 //! How the messages travel is [`crate::wire`].
@@ -10,5 +11,6 @@
 pub mod blobs;
 pub mod cluster;
 pub mod coordination;
+pub mod gc;
 pub mod raft;
 pub mod repair;

@@ -43,7 +43,10 @@ fn a_node_that_dies_is_down_in_time_and_back_at_once() {
         println!("node {} saw it down after {took:?}", node.cluster.me());
         // Heartbeats come every 500 ms and expiry is rounded up to the next tick of 500 ms; a busy
         // machine adds to it.
-        assert!(took > Duration::from_millis(2400), "{took:?}: earlier than the session's time-out");
+        assert!(
+            took > Duration::from_millis(2400),
+            "{took:?}: earlier than the session's time-out"
+        );
         assert!(took < Duration::from_millis(4500), "{took:?}");
         assert_eq!(node.view().acting(&digest).len(), 2, "two act");
         assert_eq!(node.view().placement(&digest).len(), 3, "down is not out");

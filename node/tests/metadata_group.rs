@@ -10,7 +10,10 @@ mod metadata_common;
 
 use std::time::Duration;
 
-use atoll_core::metadata::{KvRead, Outcome, Refusal, Request, RequestId, query};
+use atoll_core::{
+    coordination,
+    metadata::{KvRead, Outcome, Refusal, Request, RequestId, query},
+};
 use atoll_node::metadata::{Metadata, MetadataSettings, OpenMetadataError, SubmitError};
 use futures_util::future::join_all;
 use metadata_common::*;
@@ -211,14 +214,47 @@ async fn a_lost_file_is_not_an_empty_beginning() {
     done(&metadata, link("a", "x")).await;
     metadata.shutdown().await;
     drop(metadata);
-    for name in ["state.redb", "log.redb"] {
-        let path = folder.path().join("metadata/0").join(name);
+    let files = ["0/state.redb", "0/log.redb", "coordination/state.redb", "coordination/log.redb"];
+    for name in files {
+        let path = folder.path().join("metadata").join(name);
         let aside = folder.path().join("aside");
         std::fs::rename(&path, &aside).unwrap();
         let opened = Metadata::open(real_io(folder.path()), MetadataSettings::default()).await;
         assert!(matches!(opened.unwrap_err(), OpenMetadataError::FileMissing(_)));
         std::fs::rename(&aside, &path).unwrap();
     }
+}
+
+/// A data folder of a node that was alone, from before there was a coordination group.
+#[tokio::test]
+async fn a_folder_without_a_coordination_group_is_given_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let metadata = open(&folder, MetadataSettings::default()).await;
+    done(&metadata, put("a", "manifest", "latest")).await;
+    metadata.shutdown().await;
+    drop(metadata);
+    let below = folder.path().join("metadata");
+    std::fs::remove_dir_all(below.join("coordination")).unwrap();
+    let founding = "version = 1\ngroups = 1\ncomplete = true\n";
+    std::fs::write(below.join("founding.toml"), founding).unwrap();
+
+    let metadata = open(&folder, MetadataSettings::default()).await;
+    let view = metadata.linearizable(&repo("a")).await.unwrap();
+    assert_eq!(tag_in(&view, "a", "latest"), Some(digest("manifest")));
+    let change = coordination::Change::CreateSession { timeout_ms: 3000, owner: 1 };
+    let command = coordination::Command { now_ms: 1, change };
+    let opened = metadata.coordinate(command).await.unwrap();
+    drop(view);
+    metadata.shutdown().await;
+    drop(metadata);
+    let metadata = open(&folder, MetadataSettings::default()).await;
+    let tree = metadata.coordination_snapshot().unwrap();
+    let sessions = coordination::query::sessions(&tree).unwrap();
+    let ids: Vec<_> =
+        sessions.into_iter().map(|(id, _)| coordination::Verdict::Opened(id)).collect();
+    assert_eq!(ids, [opened.verdict]);
+    drop(tree);
+    metadata.shutdown().await;
 }
 
 #[tokio::test]

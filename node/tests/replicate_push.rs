@@ -4,7 +4,10 @@
 
 mod replicate_common;
 
-use atoll_core::view::{Epoch, MemberState, NodeId};
+use atoll_core::{
+    gc::GcEpoch,
+    view::{Epoch, MemberState, NodeId},
+};
 use atoll_node::replicate::{Peer, WriteError};
 use atoll_proto::blobs::v1::{PutEnd, PutHead, PutPart, put_part::Part};
 use replicate_common::*;
@@ -40,11 +43,11 @@ async fn bytes_in_memory_go_the_same_way_and_a_wrong_digest_goes_nowhere() {
     let fleet = Fleet::start(4, 3).await;
     let (content, other) = (content(70_000, 1), sha256(b"other"));
     let digest = sha256(&content);
-    fleet.blobs(NodeId(1)).put(&digest, content.clone()).await.unwrap();
+    fleet.blobs(NodeId(1)).put(&digest, content.clone(), GcEpoch(0)).await.unwrap();
     let mut owners = fleet.owners(&digest);
     owners.sort();
     assert_eq!(fleet.holders(&digest).await, owners);
-    let wrong = fleet.blobs(NodeId(1)).put(&other, content).await;
+    let wrong = fleet.blobs(NodeId(1)).put(&other, content, GcEpoch(0)).await;
     assert!(matches!(wrong, Err(WriteError::Commit(_))), "{wrong:?}");
     assert_eq!(fleet.holders(&other).await, []);
 }
@@ -159,12 +162,12 @@ async fn fewer_owners_than_a_quorum_are_not_enough() {
     let owners = fleet.owners(&digest);
     fleet.kill(owners[0]).await;
     fleet.kill(owners[1]).await;
-    let refused = fleet.blobs(at).put(&digest, content.clone()).await;
+    let refused = fleet.blobs(at).put(&digest, content.clone(), GcEpoch(0)).await;
     assert!(matches!(refused, Err(WriteError::TooFewCopies(_))), "{refused:?}");
     // When the view says that they are down, others act for them.
     fleet.set_state(owners[0], MemberState::Down);
     fleet.set_state(owners[1], MemberState::Down);
-    fleet.blobs(at).put(&digest, content).await.unwrap();
+    fleet.blobs(at).put(&digest, content, GcEpoch(0)).await.unwrap();
     assert_eq!(fleet.holders(&digest).await.len(), 3);
 }
 
@@ -174,9 +177,9 @@ async fn without_a_lease_nothing_is_acknowledged() {
     let content = content(1_000, 9);
     let digest = sha256(&content);
     fleet.blobs(NodeId(2)).cluster().end_lease();
-    let refused = fleet.blobs(NodeId(2)).put(&digest, content.clone()).await;
+    let refused = fleet.blobs(NodeId(2)).put(&digest, content.clone(), GcEpoch(0)).await;
     assert!(matches!(refused, Err(WriteError::Fenced(_))), "{refused:?}");
-    fleet.blobs(NodeId(1)).put(&digest, content.clone()).await.unwrap();
+    fleet.blobs(NodeId(1)).put(&digest, content.clone(), GcEpoch(0)).await.unwrap();
     // Pulls by digest go on.
     let read = pull(fleet.blobs(NodeId(2)), &digest, content.len()).await.unwrap();
     assert_eq!(read, content);
@@ -197,7 +200,7 @@ async fn a_writer_with_an_older_view_is_sent_to_the_newer_one() {
     let (writer, view) = (fleet.blobs(at).clone(), fleet.view.clone());
     let pushing = tokio::spawn({
         let (writer, content) = (writer.clone(), content.clone());
-        async move { writer.put(&digest, content).await }
+        async move { writer.put(&digest, content, GcEpoch(0)).await }
     });
     tokio::time::sleep(std::time::Duration::from_millis(200)).await;
     assert!(!pushing.is_finished(), "an older view must not be enough");

@@ -29,6 +29,15 @@ pub mod coordination {
     }
 }
 
+/// Collecting blobs that nothing needs.
+pub mod gc {
+    /// Version 1.
+    #[allow(missing_docs, clippy::all, reason = "generated")]
+    pub mod v1 {
+        tonic::include_proto!("atoll.gc.v1");
+    }
+}
+
 /// What nodes ask of each other for an operator.
 pub mod operator {
     /// Version 1.

@@ -20,6 +20,7 @@ pub mod apply;
 pub mod command;
 pub mod event;
 pub mod keys;
+mod octets;
 pub mod path;
 pub mod query;
 pub mod record;

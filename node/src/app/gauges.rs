@@ -2,7 +2,7 @@
 
 mod cluster;
 
-pub use cluster::{add_cluster, add_repair};
+pub use cluster::{add_cluster, add_upkeep};
 
 use crate::{
     metadata::Metadata,

@@ -11,21 +11,21 @@ use tonic::service::Routes;
 use super::{
     belonging::{Addresses, Belonging, ClusterSettings, Membership, is_member},
     gauges, identity,
-    operating::{self, Operating, Workers},
+    operating::{self, Operating},
     upkeep::{Upkeep, UpkeepSettings},
 };
 use crate::{
     admin::{self, AdminState, Check, CheckState, Health, OperatorService},
     auth::Policy,
-    background::own::Own,
+    background::{gc::holder::Holder, own::Own},
     cluster::{Cluster, sync::SyncReports},
     config::{Config, NodeName, Secret},
     http::{self, Answers, Api, Limits, Patience, Serving, add_handed_on},
     io::{Io, net},
     metadata::MetadataSettings,
     registry::{Registry, RegistrySettings},
-    replicate::{ReplicateSettings, Replicator, Unstamped},
-    rpc::{blobs::BlobService, repair::RepairService},
+    replicate::{ReplicateSettings, Replicator, Stamped},
+    rpc::{blobs::BlobService, gc::GcService, repair::RepairService},
     store::{BlobStore, Reaper, StoreSettings, SumKey},
     telemetry::{HttpMetrics, Metrics},
     tiers::{TierSettings, Tiers, arena::Arenas},
@@ -208,7 +208,7 @@ impl Node {
         let arenas = tiers.arenas();
         let policy = Policy { read_only: settings.read_only };
         let clock = io.clock.clone();
-        let stamps = Arc::new(Unstamped);
+        let stamps = Arc::new(Stamped::new(tiers.store().clone(), metadata.clone()));
         let blobs =
             Replicator::open(io.clone(), cluster.clone(), tiers, stamps, settings.replicate);
         let blobs = blobs.await.context("open the records of copies that are owed")?;
@@ -221,17 +221,19 @@ impl Node {
         let operator = operating::operator(Operating {
             io,
             session: belonging.session.clone(),
-            metadata,
+            metadata: metadata.clone(),
             api: api.clone(),
             blobs: blobs.clone(),
             workers: workers.clone(),
             started,
         });
         let holdings = Arc::new(Own::new(blobs.clone()));
+        let holder = Holder::new(blobs.tiers().store().clone(), metadata.clone());
         let services = Routes::new(BlobService::server(blobs.clone()))
             .add_service(RepairService::server(cluster.clone(), holdings))
+            .add_service(GcService::server(cluster.clone(), holder))
             .add_service(OperatorService::server(operator.clone()));
-        // Each is set here only.
+        // It is set here only.
         let _ = operator_slot.set(operator);
         let services = add_handed_on(services, api.clone());
         let reports = SyncReports::default();
@@ -239,14 +241,15 @@ impl Node {
         let upkeep = Upkeep::start(
             api.io(),
             &blobs,
+            metadata.clone(),
             reports,
             metrics.http().clone(),
             settings.upkeep,
             &stop_public,
         );
-        let (repair, status) = (upkeep.repair.clone(), upkeep.status.clone());
-        gauges::add_repair(&metrics, status.clone(), api.io().clock.clone());
-        let _ = workers.set(Workers { repair, status });
+        gauges::add_upkeep(&metrics, upkeep.workers.clone(), api.io().clock.clone());
+        // It is set here only.
+        let _ = workers.set(upkeep.workers.clone());
         let serving = Serving {
             name: "public",
             answers: Answers::Api(api.clone()),

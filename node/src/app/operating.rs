@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt::Display, sync::{Arc, OnceLock}, time::Dura
 use atoll_core::{
     Digest, Reference, RepoName,
     admin::{
-        Collected, Coordination, Disk, JoinToken, NodeReport, ObjectKind,
+        Collected, Collection, Coordination, Disk, JoinToken, NodeReport, ObjectKind,
         Repair as RepairReport, Scrub, Synchronisation,
     },
     view::NodeId,
@@ -13,13 +13,14 @@ use atoll_core::{
 use futures_util::future::BoxFuture;
 use serde_json::Value;
 
+use super::upkeep::Workers;
 use crate::{
     admin::{
         AdminError, Operator, TreeLedger,
         pieces::{Part, Pieces},
     },
     background::{
-        repair::Repair,
+        gc::Gc,
         status::{Phase, RepairStatus},
     },
     cluster::{
@@ -43,15 +44,6 @@ const CA: &str = "/atoll/ca";
 
 /// Uses of a join token.
 const TOKEN_USES: u32 = 1;
-
-/// The parts that run in the background, where the node has them.
-#[derive(Clone, Debug)]
-pub struct Workers {
-    /// Fetches what is missing.
-    pub repair: Repair,
-    /// What it and the others have done.
-    pub status: Arc<RepairStatus>,
-}
 
 /// The parts.
 #[derive(Clone, Debug)]
@@ -119,6 +111,7 @@ impl Pieces for Operating {
             };
             if let Some(workers) = self.workers.get() {
                 add_workers(&mut report, &workers.status, self.io.clock.monotonic());
+                report.collection = Some(collection(&workers.gc));
             }
             report
         })
@@ -135,8 +128,23 @@ impl Pieces for Operating {
         u16::try_from(leader.id).ok().map(NodeId)
     }
 
-    fn collect(&self, _dry_run: bool) -> BoxFuture<'_, Result<Collected, AdminError>> {
-        Box::pin(async { Err(AdminError::Unavailable("garbage collection")) })
+    fn collect(&self, dry_run: bool) -> BoxFuture<'_, Result<Collected, AdminError>> {
+        Box::pin(async move {
+            let gc = &self.workers.get().ok_or(AdminError::Starting)?.gc;
+            if !dry_run {
+                gc.kick();
+                return Ok(Collected { started: true, ..Collected::default() });
+            }
+            let found = gc.dry_run().await;
+            let found = found.map_err(|error| AdminError::Failed(error.to_string()))?;
+            Ok(Collected {
+                started: false,
+                blobs: found.blobs,
+                bytes: found.bytes,
+                copies: found.copies,
+                copies_bytes: found.copies_bytes,
+            })
+        })
     }
 
     fn image<'a>(
@@ -251,6 +259,20 @@ fn add_workers(report: &mut NodeReport, status: &RepairStatus, now: Duration) {
         bytes: stats.scrubbed_bytes,
         damaged: stats.scrub_found_bad,
     };
+}
+
+fn collection(gc: &Gc) -> Collection {
+    let stats = gc.stats();
+    Collection {
+        enabled: gc.is_enabled(),
+        passes: stats.passes,
+        rounds: stats.rounds,
+        condemned: stats.condemned,
+        spared: stats.spared,
+        copies: stats.copies,
+        bytes: stats.bytes,
+        failed: stats.failed,
+    }
 }
 
 /// What a manifest says of its descriptors: the one under `config` is the config, those in `layers`

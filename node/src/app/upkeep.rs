@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     background::{
         disowned::Disowned,
+        gc::{Gc, GcSettings, Members, holder::Holder},
         own::Own,
         repair::{Parts, Repair, RepairSettings},
         scrub::Scrub,
@@ -20,6 +21,7 @@ use crate::{
     cluster::sync::SyncReports,
     config::Config,
     io::Io,
+    metadata::Metadata,
     replicate::Replicator,
     store::BlobStore,
     telemetry::HttpMetrics,
@@ -43,6 +45,8 @@ pub struct UpkeepSettings {
     pub scrub_interval: Duration,
     /// How long copies that others own are kept.
     pub disowned_grace: Duration,
+    /// Collecting.
+    pub gc: GcSettings,
 }
 
 impl From<&Config> for UpkeepSettings {
@@ -54,17 +58,32 @@ impl From<&Config> for UpkeepSettings {
             latency_target: repair.latency_target,
             scrub_interval: repair.scrub_interval,
             disowned_grace: repair.disowned_grace,
+            gc: GcSettings {
+                enabled: config.gc.enabled,
+                interval: config.gc.interval,
+                min_age: config.gc.min_age,
+                batch: config.gc.batch,
+            },
         }
     }
 }
 
-/// The workers of a node.
+/// The workers that can be asked to work now, and how far they are.
+#[derive(Clone, Debug)]
+pub struct Workers {
+    /// How far repair, scrub and disowning are.
+    pub status: Arc<RepairStatus>,
+    /// Compares and fetches.
+    pub repair: Repair,
+    /// Collects.
+    pub gc: Gc,
+}
+
+/// The background work of a node.
 #[derive(Debug)]
 pub struct Upkeep {
-    /// How far they are.
-    pub status: Arc<RepairStatus>,
-    /// The one that can be asked to look now.
-    pub repair: Repair,
+    /// Whom to ask.
+    pub workers: Workers,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -73,6 +92,7 @@ impl Upkeep {
     pub fn start(
         io: &Io,
         replicator: &Replicator,
+        metadata: Metadata,
         reports: SyncReports,
         metrics: Arc<HttpMetrics>,
         settings: UpkeepSettings,
@@ -99,13 +119,17 @@ impl Upkeep {
         let scrub = Scrub::new(parts.clone(), io.clone(), settings.scrub_interval);
         let disowned = Disowned::new(parts, settings.disowned_grace);
         let store = replicator.tiers().store().clone();
+        let holder = Holder::new(store.clone(), metadata.clone());
+        let members = Members::new(replicator.cluster().clone(), holder);
+        let gc = Gc::new(metadata, Arc::new(members), settings.gc);
         let tasks = vec![
             tokio::spawn(catch_up(store, stop.clone())),
             tokio::spawn(repair.clone().run(stop.clone())),
             tokio::spawn(scrub.run(stop.clone())),
             tokio::spawn(disowned.run(stop.clone())),
+            tokio::spawn(gc.clone().run(stop.clone())),
         ];
-        Upkeep { status, repair, tasks }
+        Upkeep { workers: Workers { status, repair, gc }, tasks }
     }
 
     /// Waits until every worker has ended.

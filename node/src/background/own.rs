@@ -127,13 +127,10 @@ impl Copies for Own {
         since: Epoch,
     ) -> BoxFuture<'_, Result<Option<u64>, String>> {
         Box::pin(async move {
-            if !self.store.knows_floor() {
-                // What this node answered for is not known: its stamps would be all there are.
-                return Ok(None);
-            }
             // Whoever relied on this copy relies on the owners' now: they get its stamp. A pin that
             // comes here in between raises it, and the copy stays.
             let stamp = self.store.stamp(&digest).await.map_err(|error| error.to_string())?;
+            let Some(stamp) = stamp else { return Ok(None) };
             for owner in owners {
                 let peer = Peer::new(self.replicator.cluster(), owner);
                 let (held, epoch) =

@@ -145,6 +145,12 @@ impl Repair {
 
     /// One pass as of `view`.
     async fn pass(&self, view: &Arc<View>) -> End {
+        let me = self.parts.cluster.me();
+        if !view.ring.contains(me) || !view.is_up(me) {
+            // It owns nothing, or the others do not know yet that it is here.
+            self.begin(view, 0);
+            return End::Done;
+        }
         let ended = if view.open.is_empty() && self.has_reported(view) {
             self.compare_with_co_owners(view).await
         } else {

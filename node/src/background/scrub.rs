@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::{
-    holdings::{Copy, Fetched, Page},
+    holdings::{Copy, Fetched, HoldingsError, Page},
     repair::Parts,
 };
 use crate::io::{Disk, Io};
@@ -24,6 +24,9 @@ const CURSOR_BYTES_MAX: usize = 256;
 
 /// Copies between two notes of the place.
 const COPIES_PER_NOTE: usize = 256;
+
+/// Pause until the copies are listed again, after a start or a failure.
+const RETRY_PAUSE: Duration = Duration::from_secs(10);
 
 /// Shortest and longest pause between two copies: a small store is not read in a tight loop, and a
 /// round always gets on.
@@ -92,11 +95,14 @@ impl Scrub {
     }
 
     async fn page(&self, after: Option<Digest>) -> Page {
-        let page = self.parts.holdings.page([0; 32], [0xff; 32], after);
-        page.await.unwrap_or_else(|error| {
-            warn!(%error, "scrub cannot list the copies of this node");
-            Page::default()
-        })
+        loop {
+            match self.parts.holdings.page([0; 32], [0xff; 32], after).await {
+                Ok(page) => return page,
+                Err(HoldingsError::Counting) => {}
+                Err(error) => warn!(%error, "scrub cannot list the copies of this node"),
+            }
+            tokio::time::sleep(RETRY_PAUSE).await;
+        }
     }
 
     async fn check(&self, copy: Copy) {

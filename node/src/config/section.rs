@@ -3,6 +3,7 @@
 pub mod admin;
 pub mod cache;
 pub mod cluster;
+pub mod gc;
 pub mod http;
 pub mod log;
 pub mod metadata;

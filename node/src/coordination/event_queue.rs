@@ -5,9 +5,11 @@
 
 use std::{
     collections::VecDeque,
+    fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use futures_util::{FutureExt, StreamExt, stream::BoxStream};
 use tokio::sync::Notify;
 
 use super::WatchEvent;
@@ -16,9 +18,22 @@ use super::WatchEvent;
 const WAITING_MAX: usize = 1024;
 
 /// The watcher's end. Dropping it ends the watch.
-#[derive(Debug)]
 pub struct EventQueue {
-    shared: Arc<Shared>,
+    source: Source,
+}
+
+/// Where events come from.
+enum Source {
+    /// A sink of this node.
+    Sink(Arc<Shared>),
+    /// A queue that somebody else keeps.
+    Stream(BoxStream<'static, WatchEvent>),
+}
+
+impl fmt::Debug for EventQueue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EventQueue").finish_non_exhaustive()
+    }
 }
 
 /// The teller's end. When all clones are gone the queue ends.
@@ -49,38 +64,57 @@ impl Shared {
 /// A new watch's two ends.
 pub fn event_queue() -> (EventSink, EventQueue) {
     let shared = Arc::new(Shared::default());
-    (EventSink { shared: shared.clone() }, EventQueue { shared })
+    (EventSink { shared: shared.clone() }, EventQueue { source: Source::Sink(shared) })
 }
 
 impl EventQueue {
+    /// A queue that is kept elsewhere, such as in a client library.
+    pub fn from_stream(events: BoxStream<'static, WatchEvent>) -> Self {
+        Self { source: Source::Stream(events) }
+    }
+
     /// The next event; `None` when no more will come: a one-shot watch has fired, or the session has
     /// ended. May be dropped at any time without losing one.
     pub async fn next(&mut self) -> Option<WatchEvent> {
+        match &mut self.source {
+            Source::Sink(shared) => shared.next().await,
+            Source::Stream(events) => events.next().await,
+        }
+    }
+
+    /// The next event if it is there already.
+    pub fn try_next(&mut self) -> Option<WatchEvent> {
+        match &mut self.source {
+            Source::Sink(shared) => shared.lock().events.pop_front(),
+            Source::Stream(events) => events.next().now_or_never().flatten(),
+        }
+    }
+}
+
+impl Shared {
+    async fn next(&self) -> Option<WatchEvent> {
         loop {
             let changed = {
-                let mut waiting = self.shared.lock();
+                let mut waiting = self.lock();
                 if let Some(event) = waiting.events.pop_front() {
                     return Some(event);
                 }
                 if waiting.sink_gone {
                     return None;
                 }
-                self.shared.changed.notified()
+                self.changed.notified()
             };
             // One watcher, so a permit that was stored between the look and the wait is ours.
             changed.await;
         }
     }
-
-    /// The next event if it is there already.
-    pub fn try_next(&mut self) -> Option<WatchEvent> {
-        self.shared.lock().events.pop_front()
-    }
 }
 
 impl Drop for EventQueue {
     fn drop(&mut self) {
-        self.shared.lock().watcher_gone = true;
+        if let Source::Sink(shared) = &self.source {
+            shared.lock().watcher_gone = true;
+        }
     }
 }
 

@@ -66,9 +66,11 @@ impl Default for MetadataSettings {
             open_deadline: Duration::from_secs(60),
             snapshot_interval: 8192,
             entries_kept: 1024,
-            heartbeat_interval: Duration::from_millis(100),
-            election_timeout_min: Duration::from_millis(300),
-            election_timeout_max: Duration::from_millis(600),
+            // Every message to a follower has one interval to be answered: a busy machine that takes
+            // longer than that would never replicate.
+            heartbeat_interval: Duration::from_millis(250),
+            election_timeout_min: Duration::from_millis(750),
+            election_timeout_max: Duration::from_millis(1500),
             log_cache_bytes: 8 << 20,
             state_cache_bytes: 64 << 20,
         }

@@ -2,12 +2,11 @@
 
 use atoll_core::{
     Digest, RepoName,
-    gc::GcEpoch,
     metadata::{Command, query},
 };
 use serde_json::json;
 
-use super::{ErrorCode, Registry, RegistryError};
+use super::{ErrorCode, Registry, RegistryError, pins::Kept};
 use crate::replicate::{FoundBlob, Presence};
 
 fn blob_unknown(repo: &RepoName, digest: &Digest) -> RegistryError {
@@ -30,6 +29,8 @@ impl Registry {
     /// `BLOB_UNKNOWN`, or the store cannot read it.
     pub async fn stat_blob(&self, repo: &RepoName, digest: &Digest) -> Result<u64, RegistryError> {
         let size = self.visible_size(repo, digest).await?;
+        // Whoever is told that it is here may not push it.
+        self.tiers().store().touch(digest);
         if self.tiers().holds(digest) {
             return Ok(size);
         }
@@ -64,13 +65,11 @@ impl Registry {
         from: Option<&RepoName>,
     ) -> Result<bool, RegistryError> {
         let Some(size) = self.mountable_size(digest, from).await? else { return Ok(false) };
-        if !matches!(self.blobs.find(digest).await, Presence::Present(_)) {
+        let vg = self.epoch()?;
+        if self.keep(digest, vg).await != Kept::Yes {
             return Ok(false);
         }
-        let vg = GcEpoch(0);
-        let link = Command::LinkBlob { repo: repo.clone(), digest: *digest, size, vg };
-        self.submit(link).await?;
-        Ok(true)
+        self.link(repo, digest, size, vg).await
     }
 
     async fn mountable_size(

@@ -121,11 +121,14 @@ impl Registry {
         let manifest = manifest::parse(content_type, &body)?;
         let digest = named_digest(reference, &body)?;
         let size = body.len() as u64;
-        self.blobs.put(&digest, body.clone()).await?;
         let subject = manifest.subject;
         let put = self.put_command(repo, digest, size, manifest, tags.clone(), condition);
-        self.pin(&put).await?;
-        self.submit(Command::PutManifest(put)).await?;
+        let (blobs, own, bytes) = (&self.blobs, &digest, &body);
+        self.record(put, |vg| async move {
+            blobs.put(own, bytes.clone(), vg).await?;
+            Ok(())
+        })
+        .await?;
         self.tiers().insert(&digest, body).await;
         Ok(PushedManifest { digest, subject, tags })
     }

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use atoll_core::{Algorithm, Digest, RepoName, gc::GcEpoch, metadata::Command, route::UploadId};
+use atoll_core::{Algorithm, Digest, RepoName, gc::GcEpoch, route::UploadId};
 use bytes::Bytes;
 
 use super::{Registry, RegistryError};
@@ -102,7 +102,7 @@ impl Registry {
 
     /// Begins to send a blob to its owners while its bytes still come in, where that is of use.
     pub fn begin_early(&self, digest: &Digest, size: Option<u64>) -> Option<Early> {
-        self.blobs.begin_early(digest, size)
+        self.blobs.begin_early(digest, size, self.epoch().ok()?)
     }
 
     /// Ends a session as the blob `digest`: verified, durable at its owners, then visible in the
@@ -117,8 +117,9 @@ impl Registry {
         digest: &Digest,
         early: Option<Early>,
     ) -> Result<(), RegistryError> {
-        let blob = self.blobs.commit(writer, digest, early).await?;
-        self.link(repo, digest, blob.size).await
+        let vg = early.as_ref().map_or_else(|| self.epoch(), |early| Ok(early.stamp()))?;
+        let blob = self.blobs.commit(writer, digest, early, vg).await?;
+        self.show(repo, digest, blob.size, vg).await
     }
 
     /// Stores a blob whose bytes are all here.
@@ -131,14 +132,27 @@ impl Registry {
         digest: &Digest,
         bytes: Bytes,
     ) -> Result<(), RegistryError> {
-        let blob = self.blobs.put(digest, bytes.clone()).await?;
-        self.link(repo, digest, blob.size).await?;
+        let vg = self.epoch()?;
+        let blob = self.blobs.put(digest, bytes.clone(), vg).await?;
+        self.show(repo, digest, blob.size, vg).await?;
         self.tiers().insert(digest, bytes).await;
         Ok(())
     }
 
-    async fn link(&self, repo: &RepoName, digest: &Digest, size: u64) -> Result<(), RegistryError> {
-        let vg = GcEpoch(0);
-        self.submit(Command::LinkBlob { repo: repo.clone(), digest: *digest, size, vg }).await
+    /// Makes an uploaded blob visible.
+    async fn show(
+        &self,
+        repo: &RepoName,
+        digest: &Digest,
+        size: u64,
+        vg: GcEpoch,
+    ) -> Result<(), RegistryError> {
+        if self.link(repo, digest, size, vg).await? {
+            return Ok(());
+        }
+        // Nobody had touched it for a day, and then two at once: it was collected between its upload
+        // and its link.
+        let message = "the blob was collected while it was pushed; push it again";
+        Err(RegistryError::unavailable(message, anyhow::anyhow!("no copy of {digest} to link")))
     }
 }

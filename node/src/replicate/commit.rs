@@ -13,6 +13,7 @@ use std::{collections::VecDeque, time::Duration};
 
 use atoll_core::{
     Digest,
+    gc::GcEpoch,
     replication::{WritePlan, WriteTally, WriteVerdict, write_plan},
     view::{Epoch, NodeId, View},
 };
@@ -60,8 +61,8 @@ type Published = Shared<BoxFuture<'static, Result<(), String>>>;
 type Running = FuturesUnordered<BoxFuture<'static, Acks>>;
 
 impl Replicator {
-    /// Ends an upload as the blob `digest`: verified, and durable at its owners. `early` is a chain
-    /// that was fed the same bytes while they came in.
+    /// Ends an upload as the blob `digest`: verified, and durable at its owners, stamped with at least
+    /// `stamp`. `early` is a chain that was fed the same bytes while they came in.
     ///
     /// # Errors
     /// The bytes are not that blob (the upload is over then), the disk failed, or too few owners
@@ -71,21 +72,29 @@ impl Replicator {
         writer: UploadWriter,
         digest: &Digest,
         early: Option<Early>,
+        stamp: GcEpoch,
     ) -> Result<BlobInfo, WriteError> {
         if self.is_alone() {
+            self.stamps().witness(stamp).await.map_err(CommitError::from)?;
             return Ok(writer.commit(digest).await?);
         }
         let sealed = writer.seal(digest).await?;
         let bytes = Bytewise::Sealed(sealed.bytes());
-        self.write(digest, bytes, Own::Sealed(sealed), early).await
+        self.write(digest, bytes, Own::Sealed(sealed), early, stamp).await
     }
 
     /// Stores a blob whose bytes are all here.
     ///
     /// # Errors
     /// As [`Self::commit`].
-    pub async fn put(&self, digest: &Digest, bytes: Bytes) -> Result<BlobInfo, WriteError> {
+    pub async fn put(
+        &self,
+        digest: &Digest,
+        bytes: Bytes,
+        stamp: GcEpoch,
+    ) -> Result<BlobInfo, WriteError> {
         if self.is_alone() {
+            self.stamps().witness(stamp).await.map_err(CommitError::from)?;
             return Ok(self.tiers().store().put(digest, bytes).await?);
         }
         let computed = Digest::of(digest.algorithm(), &bytes);
@@ -93,7 +102,7 @@ impl Replicator {
             let mismatch = crate::store::DigestMismatch { expected: *digest, computed };
             return Err(CommitError::from(mismatch).into());
         }
-        self.write(digest, Bytewise::Memory(bytes.clone()), Own::Memory(bytes), None).await
+        self.write(digest, Bytewise::Memory(bytes.clone()), Own::Memory(bytes), None, stamp).await
     }
 
     async fn write(
@@ -102,13 +111,15 @@ impl Replicator {
         bytes: Bytewise,
         mut own: Own,
         mut early: Option<Early>,
+        stamp: GcEpoch,
     ) -> Result<BlobInfo, WriteError> {
         let size = bytes.size();
         for _ in 0..VIEW_RETRIES {
             self.require_lease()?;
             let view = self.cluster().view();
-            let early = early.take().filter(|early| early.epoch == view.epoch);
-            let write = Write { replicator: self, view: &view, digest, bytes: &bytes };
+            let early = early.take();
+            let early = early.filter(|early| early.epoch == view.epoch && early.stamp >= stamp);
+            let write = Write { replicator: self, view: &view, digest, bytes: &bytes, stamp };
             let written = match self.settings().consistency {
                 Consistency::Strong => write.strong(&mut own, early).await,
                 Consistency::Eventual => write.eventual(&mut own).await,
@@ -150,7 +161,7 @@ impl Replicator {
 
     /// Begins to send a blob to its owners while its bytes still come in. `None` when there is nobody
     /// to send to.
-    pub fn begin_early(&self, digest: &Digest, size: Option<u64>) -> Option<Early> {
+    pub fn begin_early(&self, digest: &Digest, size: Option<u64>, stamp: GcEpoch) -> Option<Early> {
         if self.is_alone() || self.settings().consistency == Consistency::Eventual {
             return None;
         }
@@ -161,9 +172,9 @@ impl Replicator {
         if hops.is_empty() {
             return None;
         }
-        let order = Order::new(&view, digest, size, hops);
+        let order = Order::new(&view, digest, size, hops, stamp);
         let outgoing = Outgoing::begin(self.cluster(), &order);
-        Some(Early { epoch: view.epoch, plan, outgoing })
+        Some(Early { epoch: view.epoch, stamp, plan, outgoing })
     }
 }
 
@@ -200,11 +211,17 @@ impl Plan {
 #[derive(Debug)]
 pub struct Early {
     epoch: Epoch,
+    stamp: GcEpoch,
     plan: Plan,
     outgoing: Outgoing,
 }
 
 impl Early {
+    /// The stamp that its copies get.
+    pub fn stamp(&self) -> GcEpoch {
+        self.stamp
+    }
+
     /// Hands on the next bytes.
     pub async fn data(&mut self, bytes: Bytes) {
         self.outgoing.data(bytes).await;
@@ -230,6 +247,7 @@ struct Write<'a> {
     view: &'a View,
     digest: &'a Digest,
     bytes: &'a Bytewise,
+    stamp: GcEpoch,
 }
 
 impl Write<'_> {
@@ -328,7 +346,8 @@ impl Write<'_> {
     }
 
     fn send(&self, hops: Vec<NodeId>, hint_for: Option<NodeId>) -> BoxFuture<'static, Acks> {
-        let mut order = Order::new(self.view, self.digest, Some(self.bytes.size()), hops);
+        let size = Some(self.bytes.size());
+        let mut order = Order::new(self.view, self.digest, size, hops, self.stamp);
         order.hint_for = hint_for;
         let outgoing = Outgoing::begin(self.replicator.cluster(), &order);
         let bytes = self.bytes.clone();
@@ -347,7 +366,10 @@ impl Write<'_> {
         let published = match unpublished {
             Own::Published(published) => published,
             unpublished => {
+                let stamp = self.stamp;
                 let publish = async move {
+                    let witnessed = replicator.stamps().witness(stamp).await;
+                    witnessed.map_err(|error| error.to_string())?;
                     let published = match unpublished {
                         Own::Memory(bytes) => replicator.tiers().store().put(&digest, bytes).await,
                         Own::Sealed(sealed) => sealed.publish().await,

@@ -118,7 +118,9 @@ impl Replicator {
             Err(_) => return Delivery::Later,
         }
         let Ok(Some(opened)) = self.tiers().open(digest).await else { return Delivery::Later };
-        let order = Order::new(&self.cluster().view(), digest, Some(size), vec![node]);
+        // Nobody relies on this copy yet; whoever will pins it.
+        let stamp = self.stamps().newest().unwrap_or_default();
+        let order = Order::new(&self.cluster().view(), digest, Some(size), vec![node], stamp);
         let mut outgoing = Outgoing::begin(self.cluster(), &order);
         let mut stream = opened.stream(0, size);
         loop {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use atoll_core::{
     Digest,
+    gc::GcEpoch,
     view::{Epoch, NodeId, View},
 };
 use atoll_proto::blobs::v1::{PutEnd, PutHead, PutOutcome, PutPart, PutReply, put_part};
@@ -63,10 +64,17 @@ pub struct Order {
 }
 
 impl Order {
-    /// A copy for each of `hops`, out of the view that named them.
-    pub fn new(view: &View, digest: &Digest, size: Option<u64>, hops: Vec<NodeId>) -> Order {
+    /// A copy for each of `hops`, out of the view that named them, of a push that has seen collection
+    /// epoch `stamp`.
+    pub fn new(
+        view: &View,
+        digest: &Digest,
+        size: Option<u64>,
+        hops: Vec<NodeId>,
+        stamp: GcEpoch,
+    ) -> Order {
         let owners = view.acting(digest);
-        Order { digest: *digest, size, owners, hops, hint_for: None, stamp: 0 }
+        Order { digest: *digest, size, owners, hops, hint_for: None, stamp: stamp.0 }
     }
 
     fn head(&self, cluster: &Cluster) -> PutHead {

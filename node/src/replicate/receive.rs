@@ -7,6 +7,7 @@
 
 use atoll_core::{
     Digest,
+    gc::GcEpoch,
     view::{Epoch, NodeId, View},
 };
 use atoll_proto::blobs::v1::{PutAck, PutHead, PutOutcome, PutPart, PutReply, put_part};
@@ -141,6 +142,8 @@ impl Replicator {
         if copy.size.is_some_and(|size| size != received) {
             return Err(Status::invalid_argument("not as many bytes as announced"));
         }
+        let witnessed = self.stamps().witness(GcEpoch(copy.stamp)).await;
+        witnessed.map_err(|error| Status::internal(error.to_string()))?;
         // From here on a scan for copies waits for this one; what was scanned already is refused.
         let publishing = self.cluster().begin_publish();
         if !same_owners(&view, publishing.view(), &copy.digest) {
@@ -207,8 +210,8 @@ impl Replicator {
         if copy.chain.is_empty() {
             return None;
         }
-        let mut order = Order::new(view, &copy.digest, copy.size, copy.chain.clone());
-        order.stamp = copy.stamp;
+        let (chain, stamp) = (copy.chain.clone(), GcEpoch(copy.stamp));
+        let order = Order::new(view, &copy.digest, copy.size, chain, stamp);
         Some(Outgoing::begin(self.cluster(), &order))
     }
 

@@ -134,15 +134,16 @@ impl BlobStore {
         self.shared.io.disk_op(delete).await
     }
 
-    /// The stamp of a copy. Whoever gives a copy up because others have it asks for this, pins theirs
-    /// with it, and then orders a delete with the epoch after it: a pin that comes in between keeps
-    /// the copy here.
+    /// The stamp of a copy; none while this node does not know what it answered for, and gives nothing
+    /// up. Whoever gives a copy up because others have it asks for this, pins theirs with it, and then
+    /// orders a delete with the epoch after it: a pin that comes in between keeps the copy here.
     ///
     /// # Errors
     /// The disk failed.
-    pub async fn stamp(&self, digest: &Digest) -> Result<GcEpoch, StoreIo> {
+    pub async fn stamp(&self, digest: &Digest) -> Result<Option<GcEpoch>, StoreIo> {
         let (shared, digest) = (Arc::clone(&self.shared), *digest);
-        Ok(self.shared.io.disk_op(move |_| shared.inventory.stamp(&digest)).await?)
+        let stamp = self.shared.io.disk_op(move |_| shared.inventory.stamp(&digest)).await?;
+        Ok((stamp < GcEpoch(u64::MAX)).then_some(stamp))
     }
 
     /// Does this node know which stamps it answered for? A new one, and one that lost its inventory,

@@ -14,6 +14,7 @@ use std::{
 
 use atoll_core::{
     Algorithm, Digest,
+    gc::GcEpoch,
     ring::{Points, Ring},
     view::{Epoch, Member, MemberState, NodeId, RingMode, View},
 };
@@ -24,7 +25,7 @@ use atoll_node::{
     io::{Io, clock::RealClock, disk::real::RealDisk, entropy::OsEntropy, net},
     metadata::{Metadata, MetadataSettings},
     registry::{Registry, RegistrySettings},
-    replicate::{FetchError, FoundBlob, ReplicateSettings, Replicator, Unstamped},
+    replicate::{FetchError, FoundBlob, ReplicateSettings, Replicator, Stamped},
     rpc::blobs::BlobService,
     store::{BlobStore, StoreSettings},
     telemetry::HttpMetrics,
@@ -94,7 +95,7 @@ impl Fleet {
         let tiers = Tiers::new(opened.unwrap().0, &TierSettings::default());
         let cluster = Cluster::new(node.id, 1, io.clock.clone(), self.view.clone());
         cluster.extend_lease(Duration::from_secs(1 << 30));
-        let stamps = Arc::new(Unstamped);
+        let stamps = Arc::new(Stamped::new(tiers.store().clone(), metadata.clone()));
         let blobs = Replicator::open(io.clone(), cluster, tiers, stamps, self.settings);
         let blobs = blobs.await.unwrap();
         let policy = Policy { read_only: false };
@@ -304,7 +305,7 @@ pub async fn push(blobs: &Replicator, content: &Bytes, digest: &Digest) {
         let end = content.len().min(start + 300_000);
         writer.write(content.slice(start..end)).await.unwrap();
     }
-    let info = blobs.commit(writer, digest, None).await.unwrap();
+    let info = blobs.commit(writer, digest, None, GcEpoch(0)).await.unwrap();
     assert_eq!(info.size, content.len() as u64);
 }
 

@@ -7,8 +7,8 @@
 
 use super::{
     command::{
-        Change, Command, CreateMode, DATA_BYTES_MAX, Effects, OPS_MAX, Op, OpOutcome, Outcome,
-        Refusal, SessionId, Verdict,
+        Change, Command, CreateMode, Effects, Op, OpOutcome, Outcome, Refusal, SessionId, Verdict,
+        bounded,
     },
     event::{Event, EventKind},
     keys,
@@ -131,17 +131,6 @@ fn multi<K: Kv>(
     tree.write()?;
     effects.events.append(&mut events);
     Ok(Verdict::Done(outcomes))
-}
-
-/// Is it no more than one command may hold?
-fn bounded(ops: &[Op]) -> Result<(), Refusal> {
-    let bytes = ops.iter().map(|op| match op {
-        Op::Create { data, .. } | Op::Set { data, .. } => data.len(),
-        Op::Delete { .. } | Op::Check { .. } => 0,
-    });
-    let within = |size, max| if size > max { Err(Refusal::TooLarge { size, max }) } else { Ok(()) };
-    within(ops.len(), OPS_MAX)?;
-    within(bytes.sum(), DATA_BYTES_MAX)
 }
 
 fn operate<K: Kv>(

@@ -79,6 +79,7 @@ pub enum Op {
         /// Where; for a sequential one, what precedes the number.
         path: String,
         /// Its data.
+        #[serde(with = "super::octets")]
         data: Vec<u8>,
         /// Which kind.
         mode: CreateMode,
@@ -88,6 +89,7 @@ pub enum Op {
         /// Which.
         path: String,
         /// The new data.
+        #[serde(with = "super::octets")]
         data: Vec<u8>,
         /// Only if it is at this version; `None` for any.
         version: Option<i32>,
@@ -106,6 +108,20 @@ pub enum Op {
         /// The version; `None` for any.
         version: Option<i32>,
     },
+}
+
+/// Is it no more than one command may hold? Asked again when the command is applied.
+///
+/// # Errors
+/// [`Refusal::TooLarge`].
+pub fn bounded(ops: &[Op]) -> Result<(), Refusal> {
+    let bytes = ops.iter().map(|op| match op {
+        Op::Create { data, .. } | Op::Set { data, .. } => data.len(),
+        Op::Delete { .. } | Op::Check { .. } => 0,
+    });
+    let within = |size, max| if size > max { Err(Refusal::TooLarge { size, max }) } else { Ok(()) };
+    within(ops.len(), OPS_MAX)?;
+    within(bytes.sum(), DATA_BYTES_MAX)
 }
 
 /// The kinds of znode.

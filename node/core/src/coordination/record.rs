@@ -30,6 +30,7 @@ pub struct ZnodeRecord {
     /// The session it ends with.
     pub owner: Option<SessionId>,
     /// Its data.
+    #[serde(with = "super::octets")]
     pub data: Vec<u8>,
 }
 

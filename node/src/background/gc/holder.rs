@@ -11,7 +11,8 @@ use atoll_core::{
 use crate::{
     io::rt::blocking,
     metadata::{Metadata, ReadError, Snapshot},
-    store::{BlobStore, Deletion, StoreIo},
+    replicate::{DeleteError, Stamped},
+    store::{BlobStore, StoreIo},
 };
 
 /// Copies looked at for one page of candidates, at most: some milliseconds of work.
@@ -35,6 +36,9 @@ pub enum HolderError {
     /// Its disk failed.
     #[error(transparent)]
     Store(#[from] StoreIo),
+    /// A copy could not be deleted.
+    #[error(transparent)]
+    Delete(#[from] DeleteError),
     /// Its metadata is out of reach.
     #[error(transparent)]
     Metadata(#[from] ReadError),
@@ -57,12 +61,14 @@ impl From<QueryError<ReadError>> for HolderError {
 pub struct Holder {
     store: BlobStore,
     metadata: Metadata,
+    stamps: Stamped,
 }
 
 impl Holder {
     /// The part of a node.
     pub fn new(store: BlobStore, metadata: Metadata) -> Holder {
-        Holder { store, metadata }
+        let stamps = Stamped::new(store.clone(), metadata.clone());
+        Holder { store, metadata, stamps }
     }
 
     /// Blobs here behind `after` in the order of the ring that no manifest needs, as far as this node
@@ -78,6 +84,7 @@ impl Holder {
         after: Option<Digest>,
         min_age: Duration,
     ) -> Result<CandidatePage, HolderError> {
+        self.stamps.learn_floor().await?;
         let copies = self.store.inventory_page(after, LOOKED_AT_MAX).await?;
         let cursor = copies.last().map(|copy| copy.digest);
         let cursor = cursor.filter(|_| copies.len() == LOOKED_AT_MAX);
@@ -113,19 +120,9 @@ impl Holder {
     /// A disk that fails, or a node that does not know what it answered for and cannot ask: the order
     /// must be given again.
     pub async fn delete(&self, e: GcEpoch, digests: &[Digest]) -> Result<Vec<u64>, HolderError> {
-        if !self.store.knows_floor() {
-            let newest = newest_epoch(&self.metadata.linearizable_all().await?)?;
-            self.store.learn_floor(newest).await?;
-        }
         let mut freed = Vec::with_capacity(digests.len());
         for digest in digests {
-            freed.push(match self.store.delete_if_older(digest, e).await? {
-                Deletion::Deleted { size } => {
-                    tracing::debug!(%digest, size, %e, "copy collected");
-                    size
-                }
-                Deletion::Kept { .. } | Deletion::Absent => 0,
-            });
+            freed.push(self.stamps.delete_older(digest, e).await?);
         }
         Ok(freed)
     }
@@ -138,12 +135,4 @@ fn is_unneeded(groups: &[Snapshot], digest: &Digest) -> Result<bool, HolderError
         }
     }
     Ok(true)
-}
-
-/// The newest collection epoch of any of the groups.
-///
-/// # Errors
-/// A row is damaged or the disk failed.
-pub fn newest_epoch(groups: &[Snapshot]) -> Result<GcEpoch, QueryError<ReadError>> {
-    groups.iter().try_fold(GcEpoch(0), |newest, group| Ok(newest.max(query::gc_epoch(group)?)))
 }

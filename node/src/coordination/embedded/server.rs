@@ -4,8 +4,8 @@
 use std::{sync::Arc, time::Duration};
 
 use atoll_core::coordination::{
-    Change, Command, Op, OpOutcome, Outcome, Path, Refusal, SessionId, Stat, Verdict, Zxid, query,
-    sessions::negotiate, watches::WatchKind,
+    Change, Command, Op, OpOutcome, Outcome, Path, Refusal, SessionId, Stat, Verdict, Zxid,
+    command::bounded, query, sessions::negotiate, watches::WatchKind,
 };
 
 use super::{hub::Hub, keeper::Keeper, now_ms};
@@ -67,6 +67,10 @@ impl Server {
         session: SessionId,
         ops: Vec<Op>,
     ) -> Result<(Zxid, Result<Vec<OpOutcome>, (usize, Refusal)>), CoordinationError> {
+        // Not even put into the log: a few of these would keep its voters from hearing each other.
+        if let Err(refusal) = bounded(&ops) {
+            return Ok((Zxid(0), Err((0, refusal))));
+        }
         let outcome = self.propose(Change::Multi { session, ops }).await?;
         match outcome.verdict {
             Verdict::Done(outcomes) => Ok((outcome.zxid, Ok(outcomes))),

@@ -24,7 +24,8 @@ pub struct InventoryEntry {
     pub digest: Digest,
     /// Its length in bytes.
     pub size: u64,
-    /// The newest collection epoch that somebody who relied on this copy had seen.
+    /// The newest collection epoch that somebody who relied on this copy had seen; the highest number
+    /// there is while that is not known.
     pub stamp: GcEpoch,
 }
 

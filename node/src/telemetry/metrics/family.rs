@@ -114,6 +114,14 @@ families! {
     DISOWNED_COPIES: Counter "atoll_disowned_copies_deleted" "Copies deleted because other nodes own them and have them";
     DISOWNED_BYTES: Counter "atoll_disowned_bytes_deleted" "Bytes of those copies";
 
+    GC_PASSES: Counter "atoll_gc_passes" "Passes of garbage collection that this node drove";
+    GC_ROUNDS: Counter "atoll_gc_rounds" "Rounds of them that condemned something";
+    GC_CONDEMNED: Counter "atoll_gc_blobs_condemned" "Blobs condemned by those rounds";
+    GC_SPARED: Counter "atoll_gc_blobs_spared" "Blobs spared because somebody came to need them meanwhile";
+    GC_COPIES: Counter "atoll_gc_copies_deleted" "Copies deleted on all nodes by those rounds";
+    GC_BYTES: Counter "atoll_gc_bytes_deleted" "Bytes of those copies";
+    GC_FAILED: Counter "atoll_gc_failed" "Rounds that could not be ended at once and go on later";
+
     PROCESS_CPU_SECONDS: Counter "process_cpu_seconds" "Processor time used, user and system";
     PROCESS_RESIDENT_BYTES: Gauge "process_resident_memory_bytes" "Resident memory";
     PROCESS_OPEN_FDS: Gauge "process_open_fds" "Open file descriptors";

@@ -6,7 +6,10 @@ use proptest::{collection::vec, option, prelude::*, sample::select};
 
 use super::*;
 use crate::{
-    coordination::stat::Stat,
+    coordination::{
+        command::{DATA_BYTES_MAX, OPS_MAX},
+        stat::Stat,
+    },
     metadata::{KvRead, MemoryKv},
 };
 
