@@ -264,6 +264,16 @@ impl Cluster {
         Some(view)
     }
 
+    /// Does the view know of this start of the node?
+    ///
+    /// Until it does, the node may hold a view that is older than one it had adopted before it died,
+    /// and must not take copies under it: it may have been scanned since.
+    pub fn is_seated(&self) -> bool {
+        let view = self.view();
+        let member = view.members.get(&self.inner.me);
+        member.is_some_and(|member| member.incarnation == self.inner.incarnation)
+    }
+
     /// Begins to publish a copy. Whether this node may take it is to be checked against the view that
     /// is answered, not against one that was read before.
     pub fn begin_publish(&self) -> Publishing {

@@ -88,8 +88,11 @@ fn wait_until(what: &str, mut happened: impl FnMut() -> bool) {
 /// No two tests of this process get the same.
 fn free_port() -> u16 {
     static TAKEN: AtomicU32 = AtomicU32::new(0);
-    let all_free =
-        |port: u16| (0..9).map(|i| port + i / 3 * 10 + i % 3).all(|p| TcpListener::bind(("127.0.0.1", p)).is_ok());
+    let all_free = |port: u16| {
+        (0..9)
+            .map(|i| port + i / 3 * 10 + i % 3)
+            .all(|p| TcpListener::bind(("127.0.0.1", p)).is_ok())
+    };
     loop {
         let number = std::process::id().wrapping_add(TAKEN.fetch_add(1, Relaxed)) % 400;
         let port = 20_000 + 30 * u16::try_from(number).unwrap();

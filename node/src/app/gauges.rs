@@ -1,5 +1,9 @@
 //! What the parts of a node tell when metrics are scraped.
 
+mod cluster;
+
+pub use cluster::{add_cluster, add_upkeep};
+
 use crate::{
     metadata::Metadata,
     telemetry::{
@@ -39,6 +43,7 @@ fn scrape_store(tiers: &Tiers, scrape: &mut Scrape<'_>) {
     scrape.value(&family::CORRUPT_BLOCKS, stats.corrupt_reads);
     scrape.value(&family::BLOBS_QUARANTINED, stats.damaged);
     scrape.value(&family::BLOBS_HEALED, stats.healed);
+    scrape.value(&family::COPIES_DELETED, stats.deleted);
     scrape.value(&family::DISK_TOTAL_BYTES, stats.disk_total_bytes);
     scrape.value(&family::DISK_AVAILABLE_BYTES, stats.disk_available_bytes);
 }

@@ -217,9 +217,14 @@ impl Registrar {
 
     async fn follow(&self, session: &dyn Session) -> Result<(), CoordinationError> {
         let mut events: EventQueue = session.watch(znodes::VIEW, WatchMode::Persistent).await?;
+        let mut taken = None;
         loop {
             match session.get(znodes::VIEW).await {
-                Ok((data, _)) => self.take(&data),
+                Ok((_, stat)) if taken == Some(stat.mzxid) => {}
+                Ok((data, stat)) => {
+                    self.take(&data);
+                    taken = Some(stat.mzxid);
+                }
                 Err(error) if matches!(error.refusal(), Some(Refusal::NoNode(_))) => {}
                 Err(error) => return Err(error),
             }

@@ -14,9 +14,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::{Cluster, SessionSlot, ca::Authorities, keeper::facts, znodes};
-use crate::coordination::{
-    CoordinationError, CreateMode, EventQueue, Refusal, Session, WatchMode,
-};
+use crate::coordination::{CoordinationError, CreateMode, EventQueue, Refusal, Session, WatchMode};
 
 /// Pause before something that did not work is tried again, and the longest between two looks.
 const RETRY_PAUSE: Duration = Duration::from_millis(200);

@@ -114,8 +114,7 @@ impl Admission {
             Some(authorities) => {
                 let name = PeerIdentity { cluster_id: view.cluster_id.clone(), node };
                 let now = self.io.clock.wall();
-                let signed =
-                    authorities.sign(&request.csr, &name, now, CERTIFICATE_LIFETIME)?;
+                let signed = authorities.sign(&request.csr, &name, now, CERTIFICATE_LIFETIME)?;
                 (authorities.trusted_pem(), signed)
             }
             None => (String::new(), String::new()),
