@@ -9,6 +9,7 @@ load would else find its port taken.
 import json
 import os
 import random
+import secrets
 import signal
 import socket
 import subprocess
@@ -134,6 +135,10 @@ class Cluster:
     def __init__(self, work, binary, settings=None):
         self.work, self.binary, self.settings = work, binary, settings or {}
         self.members = []
+        # A token that holds as long as the founder is configured with it; under TLS a token carries the
+        # fingerprint of a CA that does not exist yet, so there each node gets one of its own.
+        plain = self.settings.get("cluster.tls") != "always"
+        self.standing = f"atoll1.plain.{secrets.token_hex(8)}.{secrets.token_hex(16)}" if plain else None
 
     def __enter__(self):
         return self
@@ -144,7 +149,7 @@ class Cluster:
 
     def found(self, count):
         """A founded cluster of `count` nodes in one settled view."""
-        self.add().start()
+        self.add(settings={"cluster.token": self.standing} if self.standing else {}).start()
         self.members[0].wait_ready()
         self.grow(count - 1)
         return self
@@ -164,7 +169,7 @@ class Cluster:
         """`count` nodes join at once; returns them when everyone sees them."""
         added = []
         for _ in range(count):
-            token, through = self.token(), self.up()[0].grpc
+            token, through = self.standing or self.token(), self.up()[0].grpc
             added.append(self.add())
             added[-1].start("--join", through, "--token", token)
         for member in added:

@@ -10,6 +10,7 @@
 //! - [`registrar`]: its session, registration and lease, the views it hears of in group 0;
 //! - [`pull`], [`gossip`]: the views it hears of elsewhere, and who seems to be in trouble;
 //! - [`keeper`]: at one node at a time, facts become views;
+//! - [`relocation`]: a member that starts at another address; [`trust`]: whose certificates count;
 //! - [`autopilot`]: at the leader of each Raft group, who belongs to it and who votes.
 
 pub mod autopilot;
@@ -22,10 +23,12 @@ pub mod join;
 pub mod keeper;
 pub mod pull;
 pub mod registrar;
+pub mod relocation;
 pub mod sync;
 #[cfg(test)]
 pub(crate) mod tests;
 pub mod token;
+pub mod trust;
 pub mod znodes;
 
 mod gate;
@@ -259,6 +262,16 @@ impl Cluster {
         let newer = views.wait_for(|view| view.epoch >= epoch);
         let view = tokio::time::timeout(within, newer).await.ok()?.ok()?.clone();
         Some(view)
+    }
+
+    /// Does the view know of this start of the node?
+    ///
+    /// Until it does, the node may hold a view that is older than one it had adopted before it died,
+    /// and must not take copies under it: it may have been scanned since.
+    pub fn is_seated(&self) -> bool {
+        let view = self.view();
+        let member = view.members.get(&self.inner.me);
+        member.is_some_and(|member| member.incarnation == self.inner.incarnation)
     }
 
     /// Begins to publish a copy. Whether this node may take it is to be checked against the view that

@@ -14,6 +14,7 @@
 //! own: one blob is one file, so serving it is reading it, removing it gives its room back, and
 //! the tools of the operator work on it.
 
+mod catch_up;
 mod claims;
 mod copies;
 mod damaged;
@@ -47,7 +48,8 @@ use bytes::Bytes;
 use crate::io::Io;
 
 pub use self::{
-    copies::{CaughtUp, Deletion, Pinned},
+    catch_up::CaughtUp,
+    copies::{Deletion, Pinned},
     error::{
         BlobOverLimit, CommitError, CorruptBlob, DamagedBlob, DigestMismatch, NoSpace,
         OpenStoreError, ReadError, StoreIo, UploadCancelled, UploadError, UploadUnknown,

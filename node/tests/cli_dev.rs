@@ -29,9 +29,14 @@ struct Dev {
 
 impl Dev {
     fn start(folder: &Path, port: u16) -> Self {
+        Self::start_nodes(folder, port, 1)
+    }
+
+    fn start_nodes(folder: &Path, port: u16, nodes: u16) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_atolld"));
         let process = command
-            .args(["dev", "--port", &port.to_string(), "--data-dir"])
+            .args(["dev", "--port", &port.to_string(), "--nodes", &nodes.to_string()])
+            .arg("--data-dir")
             .arg(folder)
             .env_clear()
             .stdout(Stdio::piped())
@@ -42,8 +47,12 @@ impl Dev {
     }
 
     fn node(&self) -> serde_json::Value {
+        self.nodes()[0].clone()
+    }
+
+    fn nodes(&self) -> serde_json::Value {
         let summary = std::fs::read(self.folder.join("dev.json")).unwrap();
-        serde_json::from_slice::<serde_json::Value>(&summary).unwrap()["nodes"][0].clone()
+        serde_json::from_slice::<serde_json::Value>(&summary).unwrap()["nodes"].clone()
     }
 
     fn signal(&self, signal: Signal) {
@@ -75,15 +84,18 @@ fn wait_until(what: &str, mut happened: impl FnMut() -> bool) {
     }
 }
 
-/// A port that is free together with the two after it, below those the system hands out itself.
+/// A port that is free together with the others that up to three nodes take, below those the system hands out itself.
 /// No two tests of this process get the same.
 fn free_port() -> u16 {
     static TAKEN: AtomicU32 = AtomicU32::new(0);
-    let all_free =
-        |port: u16| (port..port + 3).all(|p| TcpListener::bind(("127.0.0.1", p)).is_ok());
+    let all_free = |port: u16| {
+        (0..9)
+            .map(|i| port + i / 3 * 10 + i % 3)
+            .all(|p| TcpListener::bind(("127.0.0.1", p)).is_ok())
+    };
     loop {
-        let number = std::process::id().wrapping_add(TAKEN.fetch_add(1, Relaxed)) % 1_200;
-        let port = 20_000 + 10 * u16::try_from(number).unwrap();
+        let number = std::process::id().wrapping_add(TAKEN.fetch_add(1, Relaxed)) % 400;
+        let port = 20_000 + 30 * u16::try_from(number).unwrap();
         if all_free(port) {
             return port;
         }
@@ -92,8 +104,12 @@ fn free_port() -> u16 {
 
 /// Starts `atolld dev` and waits until its node is ready; another process may take the port first.
 fn ready(folder: &Path) -> Dev {
+    ready_nodes(folder, 1)
+}
+
+fn ready_nodes(folder: &Path, nodes: u16) -> Dev {
     for _ in 0..10 {
-        let mut dev = Dev::start(folder, free_port());
+        let mut dev = Dev::start_nodes(folder, free_port(), nodes);
         let mut ended = false;
         wait_until("dev.json", || {
             ended = dev.process.as_mut().unwrap().try_wait().unwrap().is_some();
@@ -109,12 +125,21 @@ fn ready(folder: &Path) -> Dev {
     panic!("no free port");
 }
 
+fn body_of(address: &str, path: &str) -> serde_json::Value {
+    let answer = answer_of(address, path);
+    serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap()
+}
+
 fn status_of(address: &str, path: &str) -> String {
+    answer_of(address, path).lines().next().unwrap_or_default().to_owned()
+}
+
+fn answer_of(address: &str, path: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
     write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
-    answer.lines().next().unwrap_or_default().to_owned()
+    answer
 }
 
 fn runs(pid: &serde_json::Value) -> bool {
@@ -152,6 +177,28 @@ fn a_node_runs_from_the_table_to_the_signal() {
     let again = ready(folder.path());
     again.signal(Signal::INT);
     assert_eq!(again.end().status.code(), Some(0), "a second start on the same folder");
+}
+
+#[test]
+fn three_nodes_are_one_registry() {
+    let folder = tempfile::tempdir().unwrap();
+    let dev = ready_nodes(folder.path(), 3);
+    let nodes = dev.nodes();
+    let mut addresses: Vec<&str> =
+        (0..3).map(|index| nodes[index]["http"].as_str().unwrap()).collect();
+    addresses.sort_unstable();
+    for http in &addresses {
+        let registries = body_of(http, "/v2/registries");
+        assert_eq!(registries["Registries"], serde_json::json!(addresses), "at {http}");
+        let view = body_of(http, "/v2/_atoll/view?ring=1");
+        assert_eq!(view["members"].as_array().unwrap().len(), 3);
+        assert_eq!(view["ring"]["owners"].as_array().unwrap().len(), 65_536);
+    }
+    dev.signal(Signal::TERM);
+    assert_eq!(dev.end().status.code(), Some(0));
+    let again = ready_nodes(folder.path(), 3);
+    again.signal(Signal::TERM);
+    assert_eq!(again.end().status.code(), Some(0), "a second start on the same folders");
 }
 
 #[test]

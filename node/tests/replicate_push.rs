@@ -155,6 +155,34 @@ async fn a_stand_in_takes_the_copy_of_a_dead_owner_and_hands_it_over() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hint_waits_for_its_owner_and_is_due_at_once_when_it_returns() {
+    let mut fleet = Fleet::start(5, 3).await;
+    let at = NodeId(1);
+    let (content, digest) = content_owned_without(&fleet, 100_000, &[at]);
+    let owner = fleet.owners(&digest)[0];
+    fleet.kill(owner).await;
+    push(fleet.blobs(at), &content, &digest).await;
+    let hints = |fleet: &Fleet| {
+        fleet.alive().iter().map(|node| fleet.blobs(*node).stats().hints).sum::<u64>()
+    };
+    assert_eq!(hints(&fleet), 1);
+    fleet.set_state(owner, MemberState::Down);
+    for _ in 0..10 {
+        for node in fleet.alive() {
+            fleet.blobs(node).deliver_due().await;
+        }
+    }
+    assert_eq!(hints(&fleet), 1);
+    fleet.revive(owner).await;
+    fleet.set_state(owner, MemberState::Up);
+    for node in fleet.alive() {
+        fleet.blobs(node).deliver_due().await;
+    }
+    assert_eq!(hints(&fleet), 0);
+    assert!(fleet.holders(&digest).await.contains(&owner));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn fewer_owners_than_a_quorum_are_not_enough() {
     let mut fleet = Fleet::start(5, 3).await;
     let at = NodeId(1);

@@ -191,6 +191,9 @@ async fn tell(disk: &SimDisk) -> Told {
         let deleted = store.delete_if_older(&digest, GcEpoch(4)).await;
         if matches!(deleted, Ok(Deletion::Deleted { .. })) {
             told.deleted.push(digest);
+        }
+        // An order that was cut off may have been carried out.
+        if matches!(deleted, Ok(Deletion::Deleted { .. }) | Err(_)) {
             told.put.retain(|one| *one != digest);
             told.pinned.retain(|(one, _)| *one != digest);
         }

@@ -265,8 +265,10 @@ impl Model {
             return;
         }
         let sources = open.iter().fold(0, |sources, (set, _)| sources | set);
+        // What a node holds itself it need not fetch: it has scanned itself once it knows the view.
         let is_synced = |node: u8| {
-            let scanned = state.scanned[usize::from(node)];
+            let itself = u8::from(state.adopted[usize::from(node)] == now) << node;
+            let scanned = state.scanned[usize::from(node)] | itself;
             open.iter().all(|(set, needed)| (scanned & set).count_ones() >= *needed)
         };
         for node in (0..NODES).filter(|node| acting >> node & 1 == 1) {
@@ -274,7 +276,7 @@ impl Model {
                 continue;
             }
             for source in (0..NODES).filter(|source| sources >> source & 1 == 1) {
-                if state.scanned[usize::from(node)] >> source & 1 == 1 {
+                if (state.scanned[usize::from(node)] | 1 << node) >> source & 1 == 1 {
                     continue;
                 }
                 let mut scanned =
@@ -358,7 +360,8 @@ impl Model {
                 return (seen.len(), true);
             }
             self.steps(&state, &mut out);
-            waiting.extend(out.iter().filter(|state| seen.insert(state.pack())));
+            // The first steps first: changes of the view lead to a violation soonest.
+            waiting.extend(out.iter().rev().filter(|state| seen.insert(state.pack())));
         }
         (seen.len(), false)
     }

@@ -18,7 +18,7 @@ use crate::{
     admin::{self, AdminState, Check, CheckState, Health, OperatorService},
     auth::Policy,
     background::{gc::holder::Holder, own::Own},
-    cluster::{Cluster, sync::SyncReports},
+    cluster::{Cluster, SessionSlot, sync::SyncReports},
     config::{Config, NodeName, Secret},
     http::{self, Answers, Api, Limits, Patience, Serving, add_handed_on},
     io::{Io, net},
@@ -247,7 +247,8 @@ impl Node {
             settings.upkeep,
             &stop_public,
         );
-        gauges::add_upkeep(&metrics, upkeep.workers.clone(), api.io().clock.clone());
+        gauges::add_gc(&metrics, upkeep.workers.gc.clone());
+        gauges::add_repair(&metrics, upkeep.workers.status.clone(), api.io().clock.clone());
         // It is set here only.
         let _ = workers.set(upkeep.workers.clone());
         let serving = Serving {
@@ -289,6 +290,11 @@ impl Node {
     /// What this node knows of its cluster.
     pub fn cluster(&self) -> &Cluster {
         &self.cluster
+    }
+
+    /// The session of this node in group 0.
+    pub fn session(&self) -> &SessionSlot {
+        self.membership.session()
     }
 
     /// Where other nodes are answered.

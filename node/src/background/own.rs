@@ -130,6 +130,7 @@ impl Copies for Own {
             // Whoever relied on this copy relies on the owners' now: they get its stamp. A pin that
             // comes here in between raises it, and the copy stays.
             let stamp = self.store.stamp(&digest).await.map_err(|error| error.to_string())?;
+            // While this node does not know what it answered for, it gives nothing up.
             let Some(stamp) = stamp else { return Ok(None) };
             for owner in owners {
                 let peer = Peer::new(self.replicator.cluster(), owner);

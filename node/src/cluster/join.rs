@@ -34,7 +34,7 @@ pub struct Newcomer {
     /// Members to ask.
     pub seeds: Vec<HostPort>,
     /// The token that lets it in.
-    pub token: Option<Secret>,
+    pub token: Secret,
     /// What tells this join from others.
     pub nonce: JoinNonce,
     /// What it is called.
@@ -47,6 +47,8 @@ pub struct Newcomer {
     pub zone: String,
     /// Its share.
     pub weight: u32,
+    /// The signing request for its certificate; empty without TLS.
+    pub csr: String,
 }
 
 /// What it is given.
@@ -60,6 +62,10 @@ pub struct Joined {
     pub groups: u16,
     /// A view to begin with; the newcomer is not in it.
     pub view: View,
+    /// The certificates that the cluster trusts (PEM); empty without TLS.
+    pub ca: String,
+    /// Its own certificate (PEM); empty without TLS.
+    pub certificate: String,
 }
 
 /// Why a newcomer does not get in. Trying again without a change is useless.
@@ -95,9 +101,8 @@ pub async fn join(
     security: &Security,
     clock: &dyn Clock,
 ) -> Result<Joined, JoinError> {
-    let token = newcomer.token.as_ref().ok_or(JoinError::NoToken)?;
     let request = JoinRequest {
-        token: token.reveal().to_owned(),
+        token: newcomer.token.reveal().to_owned(),
         nonce: newcomer.nonce.0.to_vec().into(),
         cluster_id: String::new(),
         name: newcomer.name.clone(),
@@ -105,7 +110,7 @@ pub async fn join(
         grpc: newcomer.grpc.to_string(),
         zone: newcomer.zone.clone(),
         weight: newcomer.weight,
-        csr: String::new(),
+        csr: newcomer.csr.clone(),
     };
     let mut complained: Option<Duration> = None;
     loop {
@@ -174,5 +179,6 @@ fn understand(member: &HostPort, reply: JoinReply) -> Result<Joined, JoinError> 
     if view.cluster_id != reply.cluster_id {
         return Err(nonsense("the view is of another cluster".to_owned()));
     }
-    Ok(Joined { cluster_id: reply.cluster_id, node: NodeId(node), groups, view })
+    let JoinReply { cluster_id, ca, certificate, .. } = reply;
+    Ok(Joined { cluster_id, node: NodeId(node), groups, view, ca, certificate })
 }

@@ -13,7 +13,9 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Cluster,
     founding::Founding,
+    relocation::record_at,
     token::{self, Token},
+    trust::ensure_authority,
     znodes,
 };
 use crate::{
@@ -148,15 +150,22 @@ impl Registrar {
             .map_err(|error| CoordinationError::Failed(error.to_string()))?;
         if let Some(founding) = &self.founding {
             founding.write(session, self.cluster.me()).await?;
+            if !self.cluster.security().is_plaintext() {
+                let now = self.io.clock.wall();
+                ensure_authority(session, &founding.cluster_id, now).await?;
+            }
             self.keep_token(session).await?;
         }
         session.sync(&path).await?;
         let create = Op::Create { path: path.clone(), data, mode: CreateMode::EPHEMERAL };
-        let ops = match session.exists(&path).await? {
+        let mut ops = match session.exists(&path).await? {
             Some(stat) if stat.ephemeral_owner == Some(session.id()) => return Ok(()),
             Some(_) => vec![Op::Delete { path, version: None }, create],
             None => vec![create],
         };
+        // The record must say the same, or the address would go back when the node goes down.
+        let Registration { http, grpc, .. } = &self.registration;
+        ops.extend(record_at(session, self.cluster.me(), http, grpc).await?);
         session.multi(ops).await.map(drop)
     }
 
@@ -208,9 +217,14 @@ impl Registrar {
 
     async fn follow(&self, session: &dyn Session) -> Result<(), CoordinationError> {
         let mut events: EventQueue = session.watch(znodes::VIEW, WatchMode::Persistent).await?;
+        let mut taken = None;
         loop {
             match session.get(znodes::VIEW).await {
-                Ok((data, _)) => self.take(&data),
+                Ok((_, stat)) if taken == Some(stat.mzxid) => {}
+                Ok((data, stat)) => {
+                    self.take(&data);
+                    taken = Some(stat.mzxid);
+                }
                 Err(error) if matches!(error.refusal(), Some(Refusal::NoNode(_))) => {}
                 Err(error) => return Err(error),
             }

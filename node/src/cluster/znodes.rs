@@ -31,6 +31,8 @@ pub const NEXT_NODE: &str = "/atoll/next-node";
 pub const JOINS: &str = "/atoll/joins";
 /// Join tokens.
 pub const TOKENS: &str = "/atoll/tokens";
+/// What certificates are signed with.
+pub const CA: &str = "/atoll/ca";
 /// The root of it all.
 pub const ROOT: &str = "/atoll";
 

@@ -2,8 +2,7 @@
 //!
 //! Every node is at least a learner of every group, so that it has the group's state; a few are
 //! voters. Only a group's leader can change that: a change asked of another node is handed on to it.
-//! Changes are idempotent, and one at a time: who is told [`MembershipError::Unavailable`] looks again
-//! and asks again.
+//! Changes are idempotent and come one at a time: one that meets another waits for it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -25,6 +24,9 @@ use super::{
     raft::{NodeId, Raft},
     settings::COORDINATION,
 };
+
+/// Pause before a change that met another one is asked for again.
+const RETRY_PAUSE: Duration = Duration::from_millis(100);
 
 /// Who takes part in a group, as this node knows it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -205,19 +207,20 @@ impl Metadata {
     ) -> Result<(), MembershipError> {
         let found = self.group_by_id(group).map_err(|_| MembershipError::UnknownGroup(group))?;
         let (began, within) = (self.inner.clock.monotonic(), self.inner.submit_deadline);
-        let answer = tokio::time::timeout(within, ask(found, &change, within)).await;
+        let answer = tokio::time::timeout(within, ask_until_heard(found, &change, within)).await;
         let unavailable = |reason: String| {
             let waited = self.inner.clock.monotonic().saturating_sub(began);
             Err(GroupUnavailable { group, waited, reason }.into())
         };
         match answer {
             Ok(Ok(Answer::Done)) => Ok(()),
-            Ok(Ok(Answer::NotLeader)) => unavailable("no leader is known".to_owned()),
-            Ok(Ok(Answer::Busy(reason))) => unavailable(reason),
+            Ok(Ok(Answer::NotLeader | Answer::Busy(_))) => unavailable("not now".to_owned()),
             Ok(Ok(Answer::Refused(reason))) => Err(MembershipError::Refused { group, reason }),
             Ok(Err(HandleError::Stopped(reason))) => Err(GroupStopped { group, reason }.into()),
             Ok(Err(error)) => unavailable(error.to_string()),
-            Err(_) => unavailable("no answer in time".to_owned()),
+            Err(_) => {
+                unavailable("no leader, or another change that does not end".to_owned())
+            }
         }
     }
 
@@ -287,6 +290,22 @@ fn membership(raft: &Raft) -> GroupMembership {
         changing: sets.len() > 1,
         matched: matched.map(|(id, log_id)| (*id, log_id.map(|log_id| log_id.index))).collect(),
         last_log: metrics.last_log_index,
+    }
+}
+
+/// Asks again while another change is under way or nobody leads, which is over in a moment.
+async fn ask_until_heard(
+    group: &Group,
+    change: &MemberChange,
+    within: Duration,
+) -> Result<Answer, HandleError> {
+    loop {
+        match ask(group, change, within).await {
+            Ok(Answer::Busy(_) | Answer::NotLeader) | Err(HandleError::NotNow(_)) => {
+                tokio::time::sleep(RETRY_PAUSE).await;
+            }
+            other => return other,
+        }
     }
 }
 

@@ -1,9 +1,17 @@
 //! openraft's view of the [`Peers`]: one connection per group and voter.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use bytes::Bytes;
-use futures_util::{StreamExt, future, stream};
+use futures_util::{
+    StreamExt,
+    future::{self, BoxFuture},
+    stream,
+};
 use openraft::{
     AnyError, BasicNode, OptionalSend, RaftNetwork, RaftNetworkFactory,
     error::{
@@ -19,13 +27,16 @@ use tracing::warn;
 
 use super::{
     codec,
-    peers::{Call, Peer, Peers},
-    raft::{NodeId, SnapshotMeta, TypeConfig, Vote},
+    peers::{Call, Peer, PeerUnreachable, Peers},
+    raft::{LogId, NodeId, SnapshotMeta, TypeConfig, Vote},
     transfer::{Sender, SnapshotData},
 };
 
 /// Pause before a voter that did not answer is tried again.
 const UNREACHABLE_BACKOFF: Duration = Duration::from_millis(200);
+
+/// How long a voter may take to make entries durable. A busy disk syncs in hundreds of milliseconds.
+const APPEND_WAIT: Duration = Duration::from_secs(5);
 
 /// What precedes the frames of a state.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -44,11 +55,32 @@ pub(super) struct Network {
 }
 
 /// A way to one voter of one group.
-#[derive(Clone, Debug)]
 pub(super) struct Connection {
     group: u16,
     peers: Arc<dyn Peers>,
     peer: Peer,
+    sent: Option<Sent>,
+}
+
+/// Entries on their way to a voter.
+///
+/// openraft gives a request up after one heartbeat interval and soon sends the entries again. With a
+/// disk that syncs more slowly than that it would send them for ever and never hear an answer. So
+/// the request goes on here, and the next attempt at the same entries takes its answer.
+struct Sent {
+    vote: Vote,
+    prev: Option<LogId>,
+    last: LogId,
+    /// In a mutex only because a future cannot be shared, which a connection must allow.
+    answer: Mutex<BoxFuture<'static, Result<Bytes, PeerUnreachable>>>,
+}
+
+impl Sent {
+    /// Are these the first of the entries that are to be sent now? A leader's log only grows, so
+    /// under one vote entries behind the same one begin alike.
+    fn begins(&self, rpc: &AppendEntriesRequest<TypeConfig>, last: LogId) -> bool {
+        self.vote == rpc.vote && self.prev == rpc.prev_log_id && self.last.index <= last.index
+    }
 }
 
 impl RaftNetworkFactory<TypeConfig> for Network {
@@ -56,7 +88,7 @@ impl RaftNetworkFactory<TypeConfig> for Network {
 
     async fn new_client(&mut self, target: NodeId, node: &BasicNode) -> Connection {
         let peer = Peer { id: target, address: node.addr.clone() };
-        Connection { group: self.group, peers: self.peers.clone(), peer }
+        Connection { group: self.group, peers: self.peers.clone(), peer, sent: None }
     }
 }
 
@@ -79,13 +111,48 @@ impl Connection {
     }
 }
 
+impl Connection {
+    /// Sends entries, or waits for those that are on their way already. Cancelled, it can be called
+    /// again.
+    async fn append(
+        &mut self,
+        rpc: AppendEntriesRequest<TypeConfig>,
+        last: LogId,
+    ) -> Result<AppendEntriesResponse<NodeId>, Unreachable> {
+        let sent = match self.sent.take().filter(|sent| sent.begins(&rpc, last)) {
+            Some(sent) => sent,
+            None => {
+                let payload = codec::encode(&rpc).map_err(|error| unreachable(&error))?.into();
+                let peer = self.peer.clone();
+                let call = self.peers.call(peer, self.group, Call::Append, payload, APPEND_WAIT);
+                Sent { vote: rpc.vote, prev: rpc.prev_log_id, last, answer: Mutex::new(call) }
+            }
+        };
+        let sent = self.sent.insert(sent);
+        let answer = sent.answer.get_mut().unwrap_or_else(PoisonError::into_inner).await;
+        let arrived = sent.last;
+        self.sent = None;
+        let answer = answer.map_err(|error| unreachable(&error))?;
+        match codec::decode(&answer).map_err(|error| unreachable(&error))? {
+            AppendEntriesResponse::Success if arrived != last => {
+                Ok(AppendEntriesResponse::PartialSuccess(Some(arrived)))
+            }
+            answer => Ok(answer),
+        }
+    }
+}
+
 impl RaftNetwork<TypeConfig> for Connection {
     async fn append_entries(
         &mut self,
         rpc: AppendEntriesRequest<TypeConfig>,
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<NodeId>, RPCError<NodeId, BasicNode, RaftError<NodeId>>> {
-        Ok(self.call(Call::Append, &rpc, &option).await?)
+        match rpc.entries.last().map(|entry| entry.log_id) {
+            Some(last) => Ok(self.append(rpc, last).await?),
+            // A heartbeat says that the leader lives now: an old answer would be worth nothing.
+            None => Ok(self.call(Call::Append, &rpc, &option).await?),
+        }
     }
 
     async fn vote(
@@ -129,5 +196,107 @@ impl RaftNetwork<TypeConfig> for Connection {
 
     fn backoff(&self) -> Backoff {
         Backoff::new(std::iter::repeat(UNREACHABLE_BACKOFF))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use futures_util::stream::BoxStream;
+    use openraft::{CommittedLeaderId, Entry};
+
+    use super::*;
+    use crate::metadata::transfer::Frame;
+
+    /// A voter whose disk is slower than the library's patience.
+    #[derive(Debug, Default)]
+    struct Slow {
+        calls: AtomicUsize,
+    }
+
+    const DISK: Duration = Duration::from_millis(250);
+
+    impl Peers for Slow {
+        fn call(
+            &self,
+            _: Peer,
+            _: u16,
+            _: Call,
+            _: Bytes,
+            _: Duration,
+        ) -> BoxFuture<'static, Result<Bytes, PeerUnreachable>> {
+            self.calls.fetch_add(1, Ordering::Relaxed);
+            let done = tokio::time::Instant::now() + DISK;
+            Box::pin(async move {
+                tokio::time::sleep_until(done).await;
+                let answer = AppendEntriesResponse::<NodeId>::Success;
+                Ok(codec::encode(&answer).expect("encodes").into())
+            })
+        }
+
+        fn send_snapshot(
+            &self,
+            peer: Peer,
+            _: u16,
+            _: Bytes,
+            _: BoxStream<'static, Frame>,
+        ) -> BoxFuture<'static, Result<Bytes, PeerUnreachable>> {
+            let reason = "not in this test".to_owned();
+            Box::pin(async move { Err(PeerUnreachable { peer: peer.id, reason }) })
+        }
+    }
+
+    fn log_id(index: u64) -> LogId {
+        LogId::new(CommittedLeaderId::new(1, 1), index)
+    }
+
+    fn entries(last: u64) -> AppendEntriesRequest<TypeConfig> {
+        let entry = |index| Entry { log_id: log_id(index), payload: openraft::EntryPayload::Blank };
+        AppendEntriesRequest {
+            vote: Vote::new_committed(1, 1),
+            prev_log_id: Some(log_id(4)),
+            entries: (5..=last).map(entry).collect(),
+            leader_commit: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_disk_slower_than_the_patience_of_the_library_is_waited_for() {
+        let slow = Arc::new(Slow::default());
+        let mut network = Network { group: 0, peers: slow.clone() };
+        let mut connection = network.new_client(2, &BasicNode::new("there:1")).await;
+        let patience = Duration::from_millis(100);
+        let option = || RPCOption::new(patience);
+        let mut attempts = 0;
+        let answer = loop {
+            attempts += 1;
+            // More entries have come by the second attempt.
+            let rpc = entries(if attempts == 1 { 6 } else { 8 });
+            let asked = connection.append_entries(rpc, option());
+            if let Ok(answer) = tokio::time::timeout(patience, asked).await {
+                break answer.expect("an answer");
+            }
+            assert!(attempts < 10, "the answer was never heard");
+        };
+        assert!(attempts > 1);
+        assert_eq!(slow.calls.load(Ordering::Relaxed), 1, "sent once");
+        let AppendEntriesResponse::PartialSuccess(arrived) = answer else { panic!("{answer:?}") };
+        assert_eq!(arrived, Some(log_id(6)), "what had been sent, and no more");
+    }
+
+    #[tokio::test]
+    async fn other_entries_are_not_answered_for() {
+        let slow = Arc::new(Slow::default());
+        let mut network = Network { group: 0, peers: slow.clone() };
+        let mut connection = network.new_client(2, &BasicNode::new("there:1")).await;
+        let option = || RPCOption::new(DISK);
+        let first = connection.append_entries(entries(6), option());
+        assert!(tokio::time::timeout(DISK / 10, first).await.is_err());
+        let mut other = entries(6);
+        other.prev_log_id = Some(log_id(3));
+        let answer = connection.append_entries(other, option()).await.expect("an answer");
+        assert!(matches!(answer, AppendEntriesResponse::Success));
+        assert_eq!(slow.calls.load(Ordering::Relaxed), 2);
     }
 }

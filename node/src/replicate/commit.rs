@@ -152,7 +152,7 @@ impl Replicator {
     }
 
     pub(super) fn require_lease(&self) -> Result<(), Fenced> {
-        if self.cluster().lease_is_valid() {
+        if self.cluster().lease_is_valid() && self.cluster().is_seated() {
             return Ok(());
         }
         self.counters().fenced.add(1);

@@ -111,11 +111,21 @@ impl Debts {
         }
     }
 
-    /// At most `count` copies to deliver now, with their age.
-    pub fn due(&self, count: usize) -> Vec<(NodeId, Digest, Duration)> {
+    /// At most `count` copies to deliver now, with their age. Those for nodes that are down wait, and
+    /// are due at once when their nodes return; only what is older than `age_max` is due even so.
+    pub fn due(
+        &self,
+        count: usize,
+        age_max: Duration,
+        is_down: impl Fn(NodeId) -> bool,
+    ) -> Vec<(NodeId, Digest, Duration)> {
         let now = self.io.clock.monotonic();
         let open = self.opened();
-        let due = open.iter().filter(|(_, debt)| debt.not_before <= now);
+        let is_due = |node: NodeId, debt: &Debt| {
+            let is_old = now.saturating_sub(debt.since) > age_max;
+            is_old || debt.not_before <= now && !is_down(node)
+        };
+        let due = open.iter().filter(|((node, _), debt)| is_due(*node, debt));
         due.map(|((node, digest), debt)| (*node, *digest, now.saturating_sub(debt.since)))
             .take(count)
             .collect()

@@ -52,16 +52,18 @@ impl Replicator {
 
     /// Delivers what is due now.
     pub async fn deliver_due(&self) {
-        self.deliver(&self.inner.outbox, None).await;
-        self.deliver(&self.inner.hints, Some(HINT_AGE_MAX)).await;
+        self.deliver(&self.inner.outbox, Duration::MAX).await;
+        self.deliver(&self.inner.hints, HINT_AGE_MAX).await;
     }
 
-    async fn deliver(&self, debts: &Debts, age_max: Option<Duration>) {
-        let due = debts.due(BATCH);
+    async fn deliver(&self, debts: &Debts, age_max: Duration) {
+        let view = self.cluster().view();
+        // A node that is no member any more is not down: what it was owed is dropped.
+        let is_down = |node| view.members.contains_key(&node) && !view.is_up(node);
+        let due = debts.due(BATCH, age_max, is_down);
         let deliveries = stream::iter(due).map(|(node, digest, age)| async move {
-            let is_old = age_max.is_some_and(|max| age > max);
             let outcome =
-                if is_old { Delivery::Moot } else { self.deliver_one(node, &digest).await };
+                if age > age_max { Delivery::Moot } else { self.deliver_one(node, &digest).await };
             match outcome {
                 Delivery::Done => {
                     debts.settle(node, &digest).await;

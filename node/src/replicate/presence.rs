@@ -57,11 +57,6 @@ impl Replicator {
 
     /// Looks for a blob.
     pub async fn find(&self, digest: &Digest) -> Presence {
-        if self.tiers().holds(digest)
-            && let Ok(Some(info)) = self.tiers().store().stat(digest).await
-        {
-            return Presence::Present(info.size);
-        }
         let own = self.holding(digest).await;
         if let Holding::Present(size) = own {
             return Presence::Present(size);

@@ -183,6 +183,9 @@ impl Replicator {
             let late = || Status::unavailable(format!("view {sent_in} has not arrived here"));
             view = newer.ok_or_else(late)?;
         }
+        if !self.cluster().is_seated() {
+            return Err(Status::unavailable("no view knows of this start of the node yet"));
+        }
         let me = self.cluster().me();
         if copy.chain.contains(&me) {
             return Err(Status::invalid_argument("a chain that comes back"));

@@ -1,8 +1,9 @@
 //! The services about the cluster itself: joining it, its view, gossip.
 
-use atoll_core::view::Epoch;
+use atoll_core::view::{Epoch, NodeId};
 use atoll_proto::cluster::v1::{
-    GossipPacket, GossipReply, JoinReply, JoinRequest, PullViewReply, PullViewRequest,
+    GossipPacket, GossipReply, JoinReply, JoinRequest, MoveReply, MoveRequest, PullViewReply,
+    PullViewRequest,
     gossip_server::{Gossip, GossipServer},
     membership_server::{Membership, MembershipServer},
     views_server::{Views, ViewsServer},
@@ -13,6 +14,7 @@ use crate::cluster::{
     Cluster,
     gossip::GossipInbox,
     join::admission::{Admission, Refused},
+    relocation::{self, NotMoved},
 };
 
 /// Lets newcomers in.
@@ -45,6 +47,29 @@ impl Membership for MembershipService {
             }
         }
     }
+
+    async fn r#move(&self, request: Request<MoveRequest>) -> Result<Response<MoveReply>, Status> {
+        self.write_move(&request.into_inner()).await?;
+        Ok(Response::new(MoveReply {}))
+    }
+}
+
+impl MembershipService {
+    async fn write_move(&self, request: &MoveRequest) -> Result<(), Status> {
+        let Admission { cluster, session, .. } = &self.admission;
+        cluster.admit_any_epoch(request.envelope.as_ref())?;
+        let (sender, incarnation) =
+            request.envelope.as_ref().map_or((0, 0), |from| (from.sender, from.incarnation));
+        let node = u16::try_from(sender).map(NodeId);
+        let node = node.map_err(|_| Status::invalid_argument("no such sender"))?;
+        let session = session.get().ok_or_else(|| Status::unavailable("no session yet"))?;
+        let written =
+            relocation::write(cluster, session.as_ref(), node, incarnation, request).await;
+        written.map_err(|error| match error {
+            NotMoved::Invalid(_) => Status::invalid_argument(error.to_string()),
+            NotMoved::NotNow(_) => Status::unavailable(error.to_string()),
+        })
+    }
 }
 
 fn status(refused: &Refused) -> Status {
@@ -52,7 +77,7 @@ fn status(refused: &Refused) -> Status {
     match refused {
         Refused::Token(_) | Refused::TokenRefused(_) => Status::unauthenticated(reason),
         Refused::OtherCluster { .. } => Status::failed_precondition(reason),
-        Refused::Invalid(_) => Status::invalid_argument(reason),
+        Refused::Invalid(_) | Refused::Sign(_) => Status::invalid_argument(reason),
         Refused::AddressTaken(_) => Status::already_exists(reason),
         Refused::NotNow(_) => Status::unavailable(reason),
     }

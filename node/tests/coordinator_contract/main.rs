@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, reason = "a test panics when something is wrong")]
 #![allow(clippy::disallowed_methods, reason = "a test times with the real clock")]
 
+mod client;
 mod embedded;
 mod nodes;
 mod suite;

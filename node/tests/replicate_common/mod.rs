@@ -95,7 +95,7 @@ impl Fleet {
         let tiers = Tiers::new(opened.unwrap().0, &TierSettings::default());
         let cluster = Cluster::new(node.id, 1, io.clock.clone(), self.view.clone());
         cluster.extend_lease(Duration::from_secs(1 << 30));
-        let stamps = Arc::new(Stamped::new(tiers.store().clone(), metadata.clone()));
+        let stamps = Arc::new(Stamped::new(tiers.store().clone(), self.metadata.clone()));
         let blobs = Replicator::open(io.clone(), cluster, tiers, stamps, self.settings);
         let blobs = blobs.await.unwrap();
         let policy = Policy { read_only: false };

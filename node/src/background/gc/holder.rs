@@ -71,6 +71,11 @@ impl Holder {
         Holder { store, metadata, stamps }
     }
 
+    /// The groups, as this node knows them.
+    pub fn metadata(&self) -> &Metadata {
+        &self.metadata
+    }
+
     /// Blobs here behind `after` in the order of the ring that no manifest needs, as far as this node
     /// has applied, and that nobody touched through it for `min_age`. A page looks at so many copies
     /// and may find none.

@@ -9,12 +9,19 @@ use std::net::SocketAddr;
 
 use atoll_core::view::{Intent, MemberRecord, NodeId};
 use atoll_proto::cluster::v1::{JoinReply, JoinRequest};
+use tokio::sync::watch;
 
 use crate::{
-    cluster::{Cluster, SessionSlot, token, znodes},
+    cluster::{
+        Cluster, SessionSlot,
+        ca::{Authorities, SignError},
+        certificate::CERTIFICATE_LIFETIME,
+        token, znodes,
+    },
     config::{NodeName, Zone},
     coordination::{CoordinationError, CreateMode, Op, Refusal, Session},
     io::Io,
+    wire::tls::PeerIdentity,
 };
 
 /// How often a join is tried again that collides with another one.
@@ -31,6 +38,8 @@ pub struct Admission {
     pub io: Io,
     /// Number of metadata groups.
     pub groups: u16,
+    /// What certificates are signed with; nothing without TLS.
+    pub authorities: watch::Receiver<Option<Authorities>>,
 }
 
 /// Why a newcomer is not let in.
@@ -53,6 +62,9 @@ pub enum Refused {
     /// Something it says of itself cannot be.
     #[error("{0}")]
     Invalid(String),
+    /// Its signing request is not granted.
+    #[error(transparent)]
+    Sign(#[from] SignError),
     /// A member that is up has the same address.
     #[error("node {0} is up at the same address")]
     AddressTaken(NodeId),
@@ -96,15 +108,34 @@ impl Admission {
         let token = request.token.parse::<token::Token>()?;
         let session = self.session.get();
         let session = session.ok_or_else(|| Refused::NotNow("no session yet".to_owned()))?;
+        let authorities = self.authorities()?;
         let node = self.enter(session.as_ref(), &token, u128::from_be_bytes(nonce), record).await?;
+        let (ca, certificate) = match authorities {
+            Some(authorities) => {
+                let name = PeerIdentity { cluster_id: view.cluster_id.clone(), node };
+                let now = self.io.clock.wall();
+                let signed = authorities.sign(&request.csr, &name, now, CERTIFICATE_LIFETIME)?;
+                (authorities.trusted_pem(), signed)
+            }
+            None => (String::new(), String::new()),
+        };
         Ok(JoinReply {
             cluster_id: view.cluster_id.clone(),
             node: u32::from(node.0),
             groups: u32::from(self.groups),
             view: self.cluster.view().encode().into(),
-            ca: String::new(),
-            certificate: String::new(),
+            ca,
+            certificate,
         })
+    }
+
+    /// What the newcomer's certificate is signed with; `None` in a cluster without TLS.
+    fn authorities(&self) -> Result<Option<Authorities>, Refused> {
+        if self.cluster.security().is_plaintext() {
+            return Ok(None);
+        }
+        let known = self.authorities.borrow().clone();
+        known.map(Some).ok_or_else(|| Refused::NotNow("the CA is not known here yet".to_owned()))
     }
 
     async fn enter(
@@ -185,12 +216,7 @@ fn create(path: String, data: Vec<u8>) -> Op {
 fn record(request: &JoinRequest) -> Result<MemberRecord, Refused> {
     let invalid = |what: &str, value: &str| Refused::Invalid(format!("`{value}` is no {what}"));
     let name = NodeName::parse(&request.name).ok_or_else(|| invalid("name", &request.name))?;
-    let address = |text: &str| {
-        let address: Option<SocketAddr> = text.parse().ok();
-        let address =
-            address.filter(|address| !address.ip().is_unspecified() && address.port() > 0);
-        address.map(|address| address.to_string()).ok_or_else(|| invalid("address to reach", text))
-    };
+    let address = |text: &str| reachable(text).ok_or_else(|| invalid("address to reach", text));
     if !request.zone.is_empty() && Zone::parse(&request.zone).is_none() {
         return Err(invalid("zone", &request.zone));
     }
@@ -205,6 +231,12 @@ fn record(request: &JoinRequest) -> Result<MemberRecord, Refused> {
         weight: request.weight,
         intent: Intent::In,
     })
+}
+
+/// An address that others can connect to, in its one spelling.
+pub(in crate::cluster) fn reachable(text: &str) -> Option<String> {
+    let address: SocketAddr = text.parse().ok()?;
+    (!address.ip().is_unspecified() && address.port() > 0).then(|| address.to_string())
 }
 
 #[cfg(test)]

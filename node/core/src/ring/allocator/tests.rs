@@ -216,7 +216,7 @@ fn run(mut shares: Shares, changes: Vec<(bool, u32, usize)>, replicas: usize) ->
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
 
     #[test]
     fn nodes_come_and_go(
