@@ -258,6 +258,18 @@ impl Metadata {
         }
     }
 
+    /// Waits, but at most `within`, until member `node` has applied everything of the group of `repo`
+    /// that was acknowledged before this call. Answers whether it has.
+    pub async fn is_fresh_at(&self, repo: &RepoName, node: NodeId, within: Duration) -> bool {
+        let group = self.group(repo);
+        if node == group.raft.metrics().borrow().id {
+            return tokio::time::timeout(within, group.fresh())
+                .await
+                .is_ok_and(|fresh| fresh.is_ok());
+        }
+        group.is_fresh_at(node, within).await
+    }
+
     /// What this node has applied of every group, for what no repository confines: the catalog, and
     /// mounts from anywhere.
     pub fn snapshots(&self) -> Result<Vec<Snapshot>, ReadError> {

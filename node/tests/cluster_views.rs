@@ -7,6 +7,7 @@ mod cluster_common;
 use std::time::{Duration, Instant};
 
 use atoll_core::{Digest, digest::Algorithm};
+use atoll_node::config::HostPort;
 use cluster_common::{DEADLINE, TestNode, is_up, open_token, settings, settled};
 
 /// A founder and two that join it.
@@ -96,6 +97,39 @@ fn the_cluster_goes_on_without_its_founder() {
     for node in nodes.iter().chain([&first]) {
         node.wait_view("the founder is back", |view| settled(view, &[1, 2, 3]));
     }
+}
+
+#[test]
+fn a_cluster_that_moves_as_a_whole_finds_itself_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let nodes = three(folder.path());
+    // All three vote once the autopilot has seen them.
+    std::thread::sleep(Duration::from_secs(2));
+    let mut ended: Vec<_> = nodes.into_iter().map(TestNode::kill).collect();
+    // The first is where the others are told to look; everything else is anywhere.
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    ended[0].1.cluster.listen = free;
+    for (_, settings) in &mut ended[1..] {
+        settings.cluster.join = vec![HostPort::parse(&free.to_string()).unwrap()];
+    }
+    let begun = Instant::now();
+    let starting: Vec<_> = ended
+        .into_iter()
+        .map(|(place, settings)| {
+            std::thread::spawn(move || TestNode::start(&place, settings).unwrap())
+        })
+        .collect();
+    let nodes: Vec<_> = starting.into_iter().map(|node| node.join().unwrap()).collect();
+    for node in &nodes {
+        node.wait_view("all are up where they are now", |view| {
+            settled(view, &[1, 2, 3])
+                && nodes.iter().all(|node| {
+                    let found = view.members.get(&node.cluster.me());
+                    found.is_some_and(|member| member.grpc == node.grpc)
+                })
+        });
+    }
+    println!("together again within {:?}", begun.elapsed());
 }
 
 #[test]

@@ -32,7 +32,7 @@ use crate::{
         join::admission::Admission,
         keeper::Keeper,
         registrar::Registrar,
-        relocation::announce,
+        relocation::{Hints, Relocation},
         sync::SyncReports,
         trust::Trust,
         znodes,
@@ -68,6 +68,7 @@ pub struct Belonging {
     groups: u16,
     founding: Option<Founding>,
     trust: Trust,
+    hints: Hints,
 }
 
 impl Belonging {
@@ -102,6 +103,7 @@ impl Belonging {
         metadata.found = identity.groups.is_none();
         let groups = metadata.groups;
         let peers = RaftPeers::new(identity.cluster_id.clone(), u64::from(me.0), security.clone());
+        let hints = peers.hints();
         let metadata = Metadata::open_among(io.clone(), metadata, Arc::new(peers))
             .await
             .context("open the metadata")?;
@@ -134,6 +136,7 @@ impl Belonging {
             groups,
             founding,
             trust,
+            hints,
         })
     }
 
@@ -168,10 +171,11 @@ impl Belonging {
         let (clock, groups) = (io.clock.clone(), metadata.clone());
         let coordination = Embedded::start(groups, clock, security.clone(), embedded, stop.clone());
         let coordination = coordination.context("open the coordination service")?;
+        let grpc = self.addresses.grpc.to_string();
         let services = services
             .add_service(RaftService::server(metadata.clone()))
             .add_service(CoordinationService::server(coordination.clone()))
-            .add_service(MembershipService::server(admission))
+            .add_service(MembershipService::server(admission, self.hints.clone(), grpc))
             .add_service(ViewsService::server(cluster.clone()))
             .add_service(GossipService::server(cluster.clone(), inbox));
         let renewal = Renewal {
@@ -214,11 +218,17 @@ impl Belonging {
             voter_out_interval: settings.voter_out_interval,
         };
         let reporting = reports.clone().run(cluster.clone(), session.clone(), stop.clone());
-        let (http, grpc) = (self.addresses.http.to_string(), self.addresses.grpc.to_string());
-        let moving = announce(cluster.clone(), session.clone(), http, grpc, stop.clone());
+        let moving = Relocation {
+            cluster: cluster.clone(),
+            session: session.clone(),
+            seeds: settings.join,
+            http: self.addresses.http.to_string(),
+            grpc: self.addresses.grpc.to_string(),
+            hints: self.hints,
+        };
         let mut tasks = vec![
             listening,
-            tokio::spawn(moving),
+            tokio::spawn(moving.run(stop.clone())),
             tokio::spawn(reporting),
             tokio::spawn(keeper.run(stop.clone())),
             tokio::spawn(autopilot.run(stop.clone())),

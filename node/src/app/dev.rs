@@ -151,12 +151,10 @@ async fn supervise(
     summary: &Path,
     shutdown: &Shutdown,
 ) -> Result<(), DevError> {
-    for plan in plans {
-        children.push(Child::start(plan)?);
-    }
     let begun = tokio::time::Instant::now();
     let mut waiting: Vec<&NodePlan> = plans.iter().collect();
     while !shutdown.is_requested() {
+        start_next(plans, children).await?;
         still_running(plans, children)?;
         if let Some(plan) = waiting.first() {
             if is_ready(plan, plans.len()).await {
@@ -175,6 +173,21 @@ async fn supervise(
             () = shutdown.requested() => {}
             () = tokio::time::sleep(LOOK_INTERVAL) => {}
         }
+    }
+    Ok(())
+}
+
+/// Starts the nodes: all at once, but for new ones, which join one after the other, so that the
+/// cluster numbers them as their names do.
+async fn start_next(plans: &[NodePlan], children: &mut Vec<Child>) -> Result<(), DevError> {
+    while let Some(plan) = plans.get(children.len()) {
+        if let Some(before) = children.len().checked_sub(1)
+            && !plan.has_data()
+            && !probe::is_ready(plans[before].admin()).await
+        {
+            return Ok(());
+        }
+        children.push(Child::start(plan)?);
     }
     Ok(())
 }

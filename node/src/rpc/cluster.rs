@@ -3,7 +3,7 @@
 use atoll_core::view::{Epoch, NodeId};
 use atoll_proto::cluster::v1::{
     GossipPacket, GossipReply, JoinReply, JoinRequest, MoveReply, MoveRequest, PullViewReply,
-    PullViewRequest,
+    PullViewRequest, Whereabouts,
     gossip_server::{Gossip, GossipServer},
     membership_server::{Membership, MembershipServer},
     views_server::{Views, ViewsServer},
@@ -14,19 +14,22 @@ use crate::cluster::{
     Cluster,
     gossip::GossipInbox,
     join::admission::{Admission, Refused},
-    relocation::{self, NotMoved},
+    relocation::{self, Hints, NotMoved},
 };
 
 /// Lets newcomers in.
 #[derive(Clone, Debug)]
 pub struct MembershipService {
     admission: Admission,
+    hints: Hints,
+    grpc: String,
 }
 
 impl MembershipService {
-    /// The service, ready to be routed.
-    pub fn server(admission: Admission) -> MembershipServer<Self> {
-        MembershipServer::new(Self { admission })
+    /// The service of the node at `grpc`, ready to be routed. Moves that it hears of and cannot write
+    /// down go to `hints`.
+    pub fn server(admission: Admission, hints: Hints, grpc: String) -> MembershipServer<Self> {
+        MembershipServer::new(Self { admission, hints, grpc })
     }
 }
 
@@ -49,26 +52,33 @@ impl Membership for MembershipService {
     }
 
     async fn r#move(&self, request: Request<MoveRequest>) -> Result<Response<MoveReply>, Status> {
-        self.write_move(&request.into_inner()).await?;
-        Ok(Response::new(MoveReply {}))
+        Ok(Response::new(self.hear_of_move(&request.into_inner()).await?))
     }
 }
 
 impl MembershipService {
-    async fn write_move(&self, request: &MoveRequest) -> Result<(), Status> {
+    async fn hear_of_move(&self, request: &MoveRequest) -> Result<MoveReply, Status> {
         let Admission { cluster, session, .. } = &self.admission;
         cluster.admit_any_epoch(request.envelope.as_ref())?;
         let (sender, incarnation) =
             request.envelope.as_ref().map_or((0, 0), |from| (from.sender, from.incarnation));
         let node = u16::try_from(sender).map(NodeId);
         let node = node.map_err(|_| Status::invalid_argument("no such sender"))?;
-        let session = session.get().ok_or_else(|| Status::unavailable("no session yet"))?;
-        let written =
-            relocation::write(cluster, session.as_ref(), node, incarnation, request).await;
-        written.map_err(|error| match error {
+        let session = session.get();
+        let heard =
+            relocation::hear(cluster, session.as_deref(), &self.hints, node, incarnation, request);
+        heard.await.map_err(|error| match error {
             NotMoved::Invalid(_) => Status::invalid_argument(error.to_string()),
             NotMoved::NotNow(_) => Status::unavailable(error.to_string()),
-        })
+        })?;
+        let mut known = self.hints.all();
+        known.push((cluster.me(), cluster.incarnation(), self.grpc.clone()));
+        let known = known.into_iter().map(|(node, incarnation, grpc)| Whereabouts {
+            node: u32::from(node.0),
+            incarnation,
+            grpc,
+        });
+        Ok(MoveReply { known: known.collect() })
     }
 }
 

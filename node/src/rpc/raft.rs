@@ -20,6 +20,7 @@ use futures_util::{Stream, future::BoxFuture, stream::BoxStream};
 use tonic::{Response, Status};
 
 pub use self::service::RaftService;
+use crate::cluster::relocation::Hints;
 use crate::metadata::{
     Frame, NodeId,
     peers::{Call, Peer, PeerUnreachable, Peers},
@@ -50,6 +51,7 @@ struct Inner {
     cluster_id: String,
     node: NodeId,
     security: Security,
+    hints: Hints,
     /// One for each node and address ever met: as many as the cluster had nodes.
     channels: Mutex<BTreeMap<(NodeId, String), Channel>>,
 }
@@ -58,10 +60,21 @@ impl RaftPeers {
     /// For node `node` of cluster `cluster_id`.
     pub fn new(cluster_id: impl Into<String>, node: NodeId, security: Security) -> Self {
         let (cluster_id, channels) = (cluster_id.into(), Mutex::default());
-        Self { inner: Arc::new(Inner { cluster_id, node, security, channels }) }
+        let hints = Hints::default();
+        Self { inner: Arc::new(Inner { cluster_id, node, security, hints, channels }) }
+    }
+
+    /// Where nodes have said that they are, which counts until the groups know.
+    pub fn hints(&self) -> Hints {
+        self.inner.hints.clone()
     }
 
     fn client(&self, peer: &Peer) -> Result<RaftClient<Channel>, BadAddress> {
+        let address = match u16::try_from(peer.id) {
+            Ok(node) => self.inner.hints.resolve(view::NodeId(node), &peer.address),
+            Err(_) => peer.address.clone(),
+        };
+        let peer = &Peer { id: peer.id, address };
         let mut channels = self.inner.channels.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (peer.id, peer.address.clone());
         let channel = match channels.get(&key) {
@@ -130,6 +143,7 @@ impl Peers for RaftPeers {
             match call {
                 Call::Append => answer(peer.id, within, client.append(request)).await,
                 Call::Vote => answer(peer.id, within, client.vote(request)).await,
+                Call::Fresh => answer(peer.id, within, client.fresh(request)).await,
                 Call::ReadIndex => answer(peer.id, within, client.read_index(request)).await,
                 Call::Propose => answer(peer.id, within, client.propose(request)).await,
                 Call::ChangeMembers => {

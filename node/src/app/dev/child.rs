@@ -158,6 +158,11 @@ pub(super) fn write_secret(path: &Path, text: &str) -> Result<(), DevError> {
         .map_err(system(format!("write {}", path.display())))
 }
 
+/// Is there such a file?
+pub(super) fn is_there(path: &Path) -> bool {
+    fs::metadata(path).is_ok()
+}
+
 /// The text of a file, if there is one.
 pub(super) fn read_file(path: &Path) -> Result<Option<String>, DevError> {
     match fs::read_to_string(path) {

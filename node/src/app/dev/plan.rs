@@ -96,6 +96,11 @@ impl NodePlan {
         self.config.admin.listen
     }
 
+    /// Has it been started before?
+    pub fn has_data(&self) -> bool {
+        child::is_there(&self.config.node.data_dir.join("cluster.toml"))
+    }
+
     /// Where its registry answers.
     pub fn http(&self) -> SocketAddr {
         self.config.http.listen
