@@ -12,6 +12,7 @@
 //! of it in simulation.
 
 mod convert;
+mod heartbeat;
 mod session;
 
 use std::{sync::Arc, time::Duration};

@@ -7,20 +7,20 @@ use std::{
 };
 
 use atoll_core::coordination::{
-    CreateMode, Op, OpOutcome, Refusal, SessionId, Stat,
+    CreateMode, Op, OpOutcome, Path, Refusal, SessionId, Stat, Zxid,
     command::{DATA_BYTES_MAX, bounded},
 };
-use futures_util::{StreamExt, future::BoxFuture};
+use futures_util::{Stream, StreamExt, future::BoxFuture};
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::{Instrument, info};
-use zookeeper_client::{
-    AddWatchMode, Client, MultiWriteError, SessionState as ZkState, StateWatcher,
-};
+use zookeeper_client::{AddWatchMode, Client, MultiWriteError};
 
-use super::{HEARTBEAT_INTERVAL, TIMEOUT_MIN, convert};
+use super::{TIMEOUT_MIN, convert, heartbeat::Heartbeat};
 use crate::{
-    coordination::{CoordinationError, EventQueue, Liveness, Session, SessionState, WatchMode},
+    coordination::{
+        CoordinationError, EventQueue, Liveness, Session, SessionState, WatchEvent, WatchMode,
+    },
     io::Clock,
 };
 
@@ -66,6 +66,20 @@ impl ZooKeeperSession {
         Self { ensemble, id, timeout, liveness, client, closing, _heartbeat: guard }
     }
 
+    /// The client, for an operation on `path`. The library and the server leave some of ZooKeeper's
+    /// rules for paths to creation; here they hold always.
+    fn client_for(&self, path: &str) -> Result<Client, CoordinationError> {
+        let client = self.client()?;
+        Path::parse(path)?;
+        Ok(client)
+    }
+
+    /// A queue that ends with the session, if its source does not.
+    fn queue(&self, events: impl Stream<Item = WatchEvent> + Send + 'static) -> EventQueue {
+        let over = self.closing.clone().cancelled_owned();
+        EventQueue::from_stream(events.take_until(over).boxed())
+    }
+
     fn client(&self) -> Result<Client, CoordinationError> {
         let client = self.client.lock().unwrap_or_else(PoisonError::into_inner).clone();
         client.ok_or(CoordinationError::Ended)
@@ -76,6 +90,11 @@ impl ZooKeeperSession {
         bounded(&ops)?;
         let mut writer = client.new_multi_writer();
         for (at, op) in ops.iter().enumerate() {
+            let checked = match op {
+                Op::Create { path, mode, .. } => parse_new(path, *mode),
+                op => Path::parse(asked(op).0).map(drop),
+            };
+            checked.map_err(|refusal| placed(at, refusal.into()))?;
             let (path, added) = match op {
                 Op::Create { path, data, mode } => {
                     (path, writer.add_create(path, data, &convert::options(*mode)))
@@ -100,9 +119,20 @@ impl ZooKeeperSession {
                 return Err(placed(index, convert::versioned(source, path, version)));
             }
         };
-        let outcomes = results.into_iter().map(convert::outcome).collect::<Option<_>>();
-        outcomes.ok_or_else(|| CoordinationError::Failed("an outcome of no known kind".to_owned()))
+        let outcomes = results.into_iter().map(convert::outcome).collect::<Option<Vec<_>>>();
+        let unknown = || CoordinationError::Failed("an outcome of no known kind".to_owned());
+        let mut outcomes = outcomes.ok_or_else(unknown)?;
+        for outcome in &mut outcomes {
+            complete(&client, outcome).await;
+        }
+        Ok(outcomes)
     }
+}
+
+/// Checks the path of a znode to be created.
+fn parse_new(path: &str, mode: CreateMode) -> Result<(), Refusal> {
+    let probe = if mode.sequential { format!("{path}0") } else { path.to_owned() };
+    Path::parse(&probe).map(drop).map_err(|_| Refusal::InvalidPath(path.to_owned()))
 }
 
 /// A larger request would make the server drop the connection.
@@ -120,86 +150,22 @@ fn asked(op: &Op) -> (&str, Option<i32>) {
     }
 }
 
+/// Servers before 3.8.1 leave out the status of what a multi has created (ZOOKEEPER-4667): it is asked
+/// for, and if the znode is gone again it stays empty.
+async fn complete(client: &Client, outcome: &mut OpOutcome) {
+    let OpOutcome::Created { path, stat } = outcome else { return };
+    if stat.czxid == Zxid(0)
+        && let Ok(Some(found)) = client.check_stat(path).await
+    {
+        *stat = convert::stat(found);
+    }
+}
+
 /// Says which operation was at fault.
 fn placed(at: usize, error: CoordinationError) -> CoordinationError {
     match error {
         CoordinationError::Refused { refusal, .. } => CoordinationError::Refused { at, refusal },
         other => other,
-    }
-}
-
-/// Keeps [`Liveness`] true.
-struct Heartbeat {
-    client: Client,
-    clock: Arc<dyn Clock>,
-    liveness: watch::Sender<Liveness>,
-}
-
-impl Heartbeat {
-    async fn run(self) {
-        let mut states = self.client.state_watcher();
-        let beats = self.beat();
-        tokio::select! {
-            biased;
-            () = self.follow(&mut states) => {}
-            () = beats => {}
-        }
-    }
-
-    /// Follows what the library says, up to the end.
-    async fn follow(&self, states: &mut StateWatcher) {
-        loop {
-            let state = match states.changed().await {
-                ZkState::Disconnected => SessionState::Suspended,
-                ZkState::Expired | ZkState::AuthFailed => SessionState::Expired,
-                ZkState::Closed => SessionState::Closed,
-                // The next answered heartbeat says so, and since when.
-                ZkState::SyncConnected | ZkState::ConnectedReadOnly => continue,
-            };
-            self.state(state);
-            if state.is_final() {
-                return;
-            }
-        }
-    }
-
-    async fn beat(&self) {
-        loop {
-            let sent = self.clock.monotonic();
-            let timeout = self.liveness.borrow().timeout;
-            let asked = tokio::time::timeout(timeout / 2, self.client.check_stat("/")).await;
-            match asked {
-                Ok(Ok(_)) => self.acknowledged(sent),
-                Ok(Err(_)) | Err(_) => {
-                    let lost =
-                        self.clock.monotonic() >= self.liveness.borrow().acknowledged + timeout;
-                    self.state(if lost { SessionState::Lost } else { SessionState::Suspended });
-                }
-            }
-            let spent = self.clock.monotonic().saturating_sub(sent);
-            tokio::time::sleep(HEARTBEAT_INTERVAL.saturating_sub(spent)).await;
-        }
-    }
-
-    fn acknowledged(&self, sent: Duration) {
-        self.liveness.send_if_modified(|liveness| {
-            let lives = !liveness.state.is_final();
-            if lives {
-                liveness.state = SessionState::Connected;
-                liveness.acknowledged = sent.max(liveness.acknowledged);
-            }
-            lives
-        });
-    }
-
-    fn state(&self, state: SessionState) {
-        self.liveness.send_if_modified(|liveness| {
-            let changed = liveness.state != state && !liveness.state.is_final();
-            if changed {
-                liveness.state = state;
-            }
-            changed
-        });
     }
 }
 
@@ -224,6 +190,7 @@ impl Session for ZooKeeperSession {
     ) -> BoxFuture<'a, Result<(String, Stat), CoordinationError>> {
         Box::pin(async move {
             let client = self.client()?;
+            parse_new(path, mode)?;
             within(data)?;
             let created = client.create(path, data, &convert::options(mode)).await;
             let (stat, sequence) = created.map_err(|error| convert::error(error, path))?;
@@ -240,7 +207,7 @@ impl Session for ZooKeeperSession {
         path: &'a str,
     ) -> BoxFuture<'a, Result<(Vec<u8>, Stat), CoordinationError>> {
         Box::pin(async move {
-            let found = self.client()?.get_data(path).await;
+            let found = self.client_for(path)?.get_data(path).await;
             let (data, stat) = found.map_err(|error| convert::error(error, path))?;
             Ok((data, convert::stat(stat)))
         })
@@ -251,9 +218,9 @@ impl Session for ZooKeeperSession {
         path: &'a str,
     ) -> BoxFuture<'a, Result<(Vec<u8>, Stat, EventQueue), CoordinationError>> {
         Box::pin(async move {
-            let found = self.client()?.get_and_watch_data(path).await;
+            let found = self.client_for(path)?.get_and_watch_data(path).await;
             let (data, stat, watcher) = found.map_err(|error| convert::error(error, path))?;
-            let queue = EventQueue::from_stream(convert::once(watcher).boxed());
+            let queue = self.queue(convert::once(watcher));
             Ok((data, convert::stat(stat), queue))
         })
     }
@@ -263,7 +230,7 @@ impl Session for ZooKeeperSession {
         path: &'a str,
     ) -> BoxFuture<'a, Result<Option<Stat>, CoordinationError>> {
         Box::pin(async move {
-            let found = self.client()?.check_stat(path).await;
+            let found = self.client_for(path)?.check_stat(path).await;
             Ok(found.map_err(|error| convert::error(error, path))?.map(convert::stat))
         })
     }
@@ -273,9 +240,9 @@ impl Session for ZooKeeperSession {
         path: &'a str,
     ) -> BoxFuture<'a, Result<(Option<Stat>, EventQueue), CoordinationError>> {
         Box::pin(async move {
-            let found = self.client()?.check_and_watch_stat(path).await;
+            let found = self.client_for(path)?.check_and_watch_stat(path).await;
             let (stat, watcher) = found.map_err(|error| convert::error(error, path))?;
-            let queue = EventQueue::from_stream(convert::once(watcher).boxed());
+            let queue = self.queue(convert::once(watcher));
             Ok((stat.map(convert::stat), queue))
         })
     }
@@ -285,7 +252,7 @@ impl Session for ZooKeeperSession {
         path: &'a str,
     ) -> BoxFuture<'a, Result<(Vec<String>, Stat), CoordinationError>> {
         Box::pin(async move {
-            let found = self.client()?.get_children(path).await;
+            let found = self.client_for(path)?.get_children(path).await;
             let (mut names, stat) = found.map_err(|error| convert::error(error, path))?;
             names.sort_unstable();
             Ok((names, convert::stat(stat)))
@@ -297,10 +264,10 @@ impl Session for ZooKeeperSession {
         path: &'a str,
     ) -> BoxFuture<'a, Result<(Vec<String>, Stat, EventQueue), CoordinationError>> {
         Box::pin(async move {
-            let found = self.client()?.get_and_watch_children(path).await;
+            let found = self.client_for(path)?.get_and_watch_children(path).await;
             let (mut names, stat, watcher) = found.map_err(|error| convert::error(error, path))?;
             names.sort_unstable();
-            let queue = EventQueue::from_stream(convert::once(watcher).boxed());
+            let queue = self.queue(convert::once(watcher));
             Ok((names, convert::stat(stat), queue))
         })
     }
@@ -315,9 +282,9 @@ impl Session for ZooKeeperSession {
                 WatchMode::Persistent => AddWatchMode::Persistent,
                 WatchMode::PersistentRecursive => AddWatchMode::PersistentRecursive,
             };
-            let watcher = self.client()?.watch(path, mode).await;
+            let watcher = self.client_for(path)?.watch(path, mode).await;
             let watcher = watcher.map_err(|error| convert::error(error, path))?;
-            Ok(EventQueue::from_stream(convert::all(watcher).boxed()))
+            Ok(self.queue(convert::all(watcher)))
         })
     }
 
@@ -328,7 +295,7 @@ impl Session for ZooKeeperSession {
         version: Option<i32>,
     ) -> BoxFuture<'a, Result<Stat, CoordinationError>> {
         Box::pin(async move {
-            let client = self.client()?;
+            let client = self.client_for(path)?;
             within(data)?;
             let set = client.set_data(path, data, version).await;
             Ok(convert::stat(set.map_err(|error| convert::versioned(error, path, version))?))
@@ -341,7 +308,7 @@ impl Session for ZooKeeperSession {
         version: Option<i32>,
     ) -> BoxFuture<'a, Result<(), CoordinationError>> {
         Box::pin(async move {
-            let deleted = self.client()?.delete(path, version).await;
+            let deleted = self.client_for(path)?.delete(path, version).await;
             deleted.map_err(|error| convert::versioned(error, path, version))
         })
     }
@@ -352,7 +319,7 @@ impl Session for ZooKeeperSession {
 
     fn sync<'a>(&'a self, path: &'a str) -> BoxFuture<'a, Result<(), CoordinationError>> {
         Box::pin(async move {
-            self.client()?.sync(path).await.map_err(|error| convert::error(error, path))
+            self.client_for(path)?.sync(path).await.map_err(|error| convert::error(error, path))
         })
     }
 
