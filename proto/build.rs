@@ -8,6 +8,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         "proto/cluster.proto",
         "proto/coordination.proto",
         "proto/gc.proto",
+        "proto/operator.proto",
         "proto/raft.proto",
         "proto/repair.proto",
         "proto/wire.proto",

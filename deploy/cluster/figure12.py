@@ -195,7 +195,7 @@ def main():
         cluster.found(options.nodes)
         known = images.preload([Wire(member.address) for member in cluster.members], options.images, options.seed)
         victim = choose(cluster, options.victim, rng)
-        print(f"{options.nodes} nodes, {len(known)} images, seed {options.seed}, victim {victim.name} (the leader is {cluster.leader().name})", flush=True)
+        print(f"{options.nodes} nodes, {len(known)} images, seed {options.seed}, victim {victim.name}", flush=True)
         load, watches, times = course(options, cluster, victim, known)
         rows = per_second(load.done, times["began"], options.seconds)
         csv, png = (work.result(f"figure12.{kind}", options.results) for kind in ("csv", "png"))

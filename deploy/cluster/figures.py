@@ -4,6 +4,7 @@ import csv
 import math
 import os
 import shutil
+import signal
 import sys
 import tempfile
 
@@ -75,6 +76,8 @@ class Work:
 
     def __init__(self, name, keep):
         self.path, self.keep = tempfile.mkdtemp(prefix=f"{name}."), keep
+        # Asked to end, a script still ends its nodes.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
 
     def __enter__(self):
         return self

@@ -1,4 +1,4 @@
-//! The listener for operators and their tools: probes and metrics.
+//! The listener for operators and their tools: probes, metrics, and the admin API ([`api`]).
 //!
 //! | path | answer |
 //! |---|---|
@@ -6,10 +6,27 @@
 //! | `/startupz` | 200 once the node has been ready for the first time |
 //! | `/readyz` | 200 while it should get requests, else 503; the body tells each check |
 //! | `/metrics` | OpenMetrics text |
+//! | `/v1/…` | the admin API |
 //!
 //! A node that drains is alive and not ready: load balancers turn away, supervisors leave it be.
 
+pub mod api;
+mod changes;
+mod error;
+mod guard;
 pub mod health;
+mod ledger;
+mod operator;
+pub mod pieces;
+mod service;
+mod shares;
+mod status;
+mod whereabouts;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::{Arc, OnceLock};
 
 use axum::{
     Json, Router,
@@ -19,17 +36,26 @@ use axum::{
     routing::get,
 };
 
+pub use error::AdminError;
 pub use health::{Check, CheckState, Health};
+pub use ledger::TreeLedger;
+pub use operator::{How, Operator, Reached};
+pub use service::OperatorService;
 
 use crate::telemetry::{Metrics, metrics};
 
 /// What the listener answers from.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct AdminState {
     /// The state of the node's parts.
     pub health: Health,
     /// The node's metrics.
     pub metrics: Metrics,
+    /// What the admin API answers from, once the node has opened its parts. The listener is there
+    /// before that.
+    pub operator: Arc<OnceLock<Operator>>,
+    /// May other machines change something?
+    pub allow_remote: bool,
 }
 
 /// The routes of the listener.
@@ -39,6 +65,7 @@ pub fn router(state: AdminState) -> Router {
         .route("/startupz", get(startupz))
         .route("/readyz", get(readyz))
         .route("/metrics", get(exposition))
+        .merge(api::router())
         .with_state(state)
 }
 
@@ -58,62 +85,4 @@ async fn readyz(State(state): State<AdminState>) -> impl IntoResponse {
 
 async fn exposition(State(state): State<AdminState>) -> impl IntoResponse {
     ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], state.metrics.text())
-}
-
-#[cfg(test)]
-mod tests {
-    use axum::body::Body;
-    use http_body_util::BodyExt;
-    use tower::ServiceExt;
-
-    use super::*;
-
-    async fn get_path(state: &AdminState, path: &str) -> (u16, String) {
-        let request = http::Request::get(path).body(Body::empty()).expect("a request");
-        let response = router(state.clone()).oneshot(request).await.expect("infallible");
-        let status = response.status().as_u16();
-        let body = response.into_body().collect().await.expect("a whole body").to_bytes();
-        (status, String::from_utf8(body.to_vec()).expect("text"))
-    }
-
-    #[tokio::test]
-    async fn a_node_is_ready_when_all_parts_are_up_and_it_does_not_drain() {
-        let state = AdminState { health: Health::new(), metrics: Metrics::new() };
-        assert_eq!(get_path(&state, "/livez").await, (200, "ok\n".into()));
-        assert_eq!(get_path(&state, "/startupz").await.0, 503);
-
-        state.health.set(Check::Storage, CheckState::Ready);
-        state.health.set(Check::Listener, CheckState::Ready);
-        let (status, body) = get_path(&state, "/readyz").await;
-        assert_eq!(status, 503);
-        assert_eq!(
-            body,
-            r#"{"ready":false,"draining":false,"checks":{"storage":"ready","metadata":"starting","listener":"ready"}}"#
-        );
-
-        state.health.set(Check::Metadata, CheckState::Ready);
-        assert_eq!(get_path(&state, "/readyz").await.0, 200);
-        assert_eq!(get_path(&state, "/startupz").await.0, 200);
-
-        state.health.set(Check::Metadata, CheckState::Failed);
-        assert_eq!(get_path(&state, "/readyz").await.0, 503);
-        assert_eq!(get_path(&state, "/startupz").await.0, 200, "a start happens once");
-
-        state.health.set(Check::Metadata, CheckState::Ready);
-        state.health.drain();
-        let (status, body) = get_path(&state, "/readyz").await;
-        assert_eq!(status, 503);
-        assert!(body.starts_with(r#"{"ready":false,"draining":true,"#), "{body}");
-        assert_eq!(get_path(&state, "/livez").await.0, 200, "draining is no reason to restart");
-    }
-
-    #[tokio::test]
-    async fn metrics_are_open_metrics_text() {
-        let state = AdminState { health: Health::new(), metrics: Metrics::new() };
-        let (status, body) = get_path(&state, "/metrics").await;
-        assert_eq!(status, 200);
-        assert!(body.contains("# TYPE atoll_http_connections gauge\n"), "{body}");
-        assert!(body.ends_with("# EOF\n"));
-        assert_eq!(get_path(&state, "/nothing").await.0, 404);
-    }
 }

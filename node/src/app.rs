@@ -8,5 +8,6 @@ pub mod dev;
 mod gauges;
 mod identity;
 pub mod node;
+mod operating;
 pub mod shutdown;
 pub mod upkeep;

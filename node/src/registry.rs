@@ -12,6 +12,7 @@ mod error;
 mod listings;
 mod manifests;
 mod pins;
+mod removal;
 mod uploads;
 
 use atoll_core::{

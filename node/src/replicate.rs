@@ -10,11 +10,13 @@
 //! Who owns what is decided out of a view alone, by pure code. Blobs never change, so nothing here
 //! has to agree on an order: a copy is right or it is not that blob.
 
+mod attempt;
 mod client;
 mod commit;
 mod content;
 mod debts;
 mod deliver;
+mod early;
 mod error;
 mod latency;
 mod outgoing;
@@ -32,7 +34,7 @@ use atoll_core::{Digest, view::NodeId};
 
 pub use self::{
     client::{DATA_BYTES, DIGESTS_MAX, Holding, MESSAGE_BYTES_MAX, Peer},
-    commit::Early,
+    early::Early,
     error::{
         DebtNotRecorded, Fenced, FetchError, OutOfReach, PullError, TooFewCopies, ViewLate,
         WriteError, WrongBytes,

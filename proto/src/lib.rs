@@ -38,7 +38,16 @@ pub mod gc {
     }
 }
 
-/// Consensus among the voters of a group.
+/// What nodes ask of each other for an operator.
+pub mod operator {
+    /// Version 1.
+    #[allow(missing_docs, clippy::all, reason = "generated")]
+    pub mod v1 {
+        tonic::include_proto!("atoll.operator.v1");
+    }
+}
+
+/// Consensus among the voters of a metadata group.
 pub mod raft {
     /// Version 1.
     #[allow(missing_docs, clippy::all, reason = "generated")]

@@ -88,6 +88,7 @@ pub const LAYERS: &[(&str, &[&str])] = &[
             "replicate",
             "store",
             "telemetry",
+            "wire",
         ],
     ),
     (
@@ -184,6 +185,7 @@ pub const DOOR_EXCEPTIONS: &[(&str, &str, &str)] = &[
     ("node/src/app/dev/plan.rs", "TcpListener", "dev mode tries a port; nothing is served on it"),
     ("node/src/app/dev/child.rs", "std::fs", "dev mode writes files for its child processes"),
     ("client/src/bin/atoll/admin.rs", "TcpStream", "the command line is never simulated"),
+    ("client/src/bin/atoll/watch.rs", "Instant::now", "the command line is never simulated"),
 ];
 
 /// Folders whose code is bound to the seams.

@@ -19,7 +19,7 @@ pub mod whereabouts;
 pub use change::{Change, ChangeAnswer, JoinToken, Movement, NodeChange, PlanRequest, StagedPlan};
 pub use failure::Failure;
 pub use health::{Health, Problem};
-pub use report::{Collection, CollectionRound, Disk, NodeReport, Repair, Scrub, Synchronisation};
+pub use report::{Collected, Collection, Disk, NodeReport, Repair, Scrub, Synchronisation};
 pub use shares::{NodeShare, Shares};
 pub use status::{Coordination, Intent, NodeState, NodeStatus, OpenConfiguration, Status};
 pub use target::{InvalidTarget, Target};

@@ -14,7 +14,7 @@ use atoll_core::{
 use super::{
     AdminError,
     pieces::{Page, Staged, Write},
-    shares,
+    shares, status,
 };
 
 /// What a set of changes would do.
@@ -43,15 +43,19 @@ pub fn intent(change: Change) -> Intent {
 /// There is none, or a name belongs to several.
 pub fn member(view: &View, page: &Page, received: &str) -> Result<NodeId, AdminError> {
     let known: BTreeSet<NodeId> = view.members.keys().chain(page.members.keys()).copied().collect();
-    let unknown =
-        || AdminError::UnknownNode { received: received.to_owned(), known: known.iter().copied().collect() };
+    let unknown = || AdminError::UnknownNode {
+        received: received.to_owned(),
+        known: known.iter().copied().collect(),
+    };
     if let Ok(number) = received.parse() {
         let number = NodeId(number);
         return if known.contains(&number) { Ok(number) } else { Err(unknown()) };
     }
     let is_named = |node: &&NodeId| {
         let record = page.members.get(node).map(|(record, _)| &record.name);
-        record.or(view.members.get(node).map(|member| &member.name)).is_some_and(|name| name == received)
+        record
+            .or(view.members.get(node).map(|member| &member.name))
+            .is_some_and(|name| name == received)
     };
     let mut named = known.iter().filter(is_named);
     match (named.next(), named.next()) {
@@ -97,8 +101,11 @@ pub fn objections(
     if force {
         return Ok(());
     }
-    let leaving: Vec<NodeId> =
-        view.ring.nodes().filter(|node| !outlook.after.ring.nodes().any(|it| it == *node)).collect();
+    let leaving: Vec<NodeId> = view
+        .ring
+        .nodes()
+        .filter(|node| !outlook.after.ring.nodes().any(|it| it == *node))
+        .collect();
     let is_down = |node: &NodeId| !view.is_up(*node);
     let lost = leaving.iter().filter(|node| is_down(node)).count();
     let copies = view.copies();
@@ -106,6 +113,14 @@ pub fn objections(
         return Err(AdminError::MayLoseData { lost, copies });
     }
     // A dead node is got rid of at any time: what moves may be waiting for it.
+    // A node whose record says "removed" is not talked to any more.
+    let needed = |change: &&NodeChange| {
+        let node = NodeId(change.node);
+        change.change == Change::Remove && view.is_up(node) && !status::is_free(view, node)
+    };
+    if let Some(change) = changes.iter().find(needed) {
+        return Err(AdminError::NotDrained(NodeId(change.node)));
+    }
     let all_down = changes.iter().all(|change| !view.is_up(NodeId(change.node)));
     if is_moving(view) && !all_down {
         return Err(AdminError::StillMoving);
@@ -127,7 +142,8 @@ pub fn writes(view: &View, page: &Page, changes: &[NodeChange]) -> Result<Vec<Wr
     let mut writes = Vec::new();
     for change in changes {
         let node = NodeId(change.node);
-        let (Some(record), Some((present, version))) = (records.get(&node), page.members.get(&node))
+        let (Some(record), Some((present, version))) =
+            (records.get(&node), page.members.get(&node))
         else {
             continue;
         };
@@ -210,7 +226,10 @@ fn movement(before: &View, after: &View) -> Movement {
         arcs_moved: counted.replica_arcs_moved as u64,
         arcs_moved_min: counted.lower_bound as u64,
         percent_moved: counted.replica_arcs_moved as f64 * 100.0 / arcs as f64,
-        shares_after: shares::percent(new).into_iter().map(|(node, share)| (node.0, share)).collect(),
+        shares_after: shares::percent(new)
+            .into_iter()
+            .map(|(node, share)| (node.0, share))
+            .collect(),
     }
 }
 
@@ -221,11 +240,16 @@ fn notes(before: &View, after: &View, changes: &[NodeChange]) -> Vec<String> {
         let is_up = before.is_up(node);
         match change.change {
             Change::Undrain if !is_up => {
-                notes.push(format!("node {node} is down: it comes back into the ring once it is up"));
+                notes.push(format!(
+                    "node {node} is down: it comes back into the ring once it is up"
+                ));
             }
-            Change::Drain | Change::Remove if is_up => notes.push(format!(
+            Change::Drain if is_up => notes.push(format!(
                 "node {node} keeps serving until its copies are elsewhere; stop it only then"
             )),
+            Change::Remove if is_up => {
+                notes.push(format!("the others do not talk to node {node} any more: stop it"));
+            }
             Change::Drain | Change::Remove | Change::Undrain => {}
         }
     }

@@ -79,6 +79,9 @@ pub enum AdminError {
         /// Copies of each blob.
         copies: usize,
     },
+    /// A node is to be forgotten that still has copies others need.
+    #[error("node {0} is up and its copies are not elsewhere yet")]
+    NotDrained(NodeId),
     /// Somebody else changed the same at the same time.
     #[error("somebody else changed the cluster at the same time")]
     Conflict,
@@ -99,12 +102,16 @@ impl AdminError {
         use StatusCode as S;
         let text = |text: &str| text.to_owned();
         match self {
-            AdminError::Starting => {
-                (S::SERVICE_UNAVAILABLE, "starting", text("try again; /readyz tells what is missing"))
-            }
-            AdminError::UnknownPath(_) => {
-                (S::NOT_FOUND, "unknown_path", text("paths begin with /v1/; see docs/operations/cluster.md"))
-            }
+            AdminError::Starting => (
+                S::SERVICE_UNAVAILABLE,
+                "starting",
+                text("try again; /readyz tells what is missing"),
+            ),
+            AdminError::UnknownPath(_) => (
+                S::NOT_FOUND,
+                "unknown_path",
+                text("paths begin with /v1/; see docs/operations/cluster.md"),
+            ),
             AdminError::WrongMethod(_) => {
                 (S::METHOD_NOT_ALLOWED, "wrong_method", text("read with GET, change with POST"))
             }
@@ -116,39 +123,64 @@ impl AdminError {
             AdminError::CrossSite(_) => {
                 (S::FORBIDDEN, "cross_site", text("use atoll or another tool that sends no Origin"))
             }
-            AdminError::BadBody(_) => (S::BAD_REQUEST, "bad_body", text("send JSON as the documents have it")),
+            AdminError::BadBody(_) => {
+                (S::BAD_REQUEST, "bad_body", text("send JSON as the documents have it"))
+            }
             AdminError::BadQuery(_) => (S::BAD_REQUEST, "bad_query", text("flags are 1 or 0")),
             AdminError::BadTarget(_) => {
                 (S::BAD_REQUEST, "bad_target", text("write repo:tag, repo@sha256:… or sha256:…"))
             }
-            AdminError::UnknownNode { known, .. } => {
-                (S::NOT_FOUND, "unknown_node", format!("give the number or name of a member: {}", listed(known)))
+            AdminError::UnknownNode { known, .. } => (
+                S::NOT_FOUND,
+                "unknown_node",
+                format!("give the number or name of a member: {}", listed(known)),
+            ),
+            AdminError::UnknownImage(_) => (
+                S::NOT_FOUND,
+                "unknown_image",
+                text("tags and manifests of a repository are listed by /v2/<name>/tags/list"),
+            ),
+            AdminError::PlanStaged(_) => (
+                S::CONFLICT,
+                "plan_staged",
+                text("commit or discard it first: `atoll ctl plan show`"),
+            ),
+            AdminError::NoPlan => {
+                (S::NOT_FOUND, "no_plan", text("stage one first: `atoll ctl plan stage`"))
             }
-            AdminError::UnknownImage(_) => {
-                (S::NOT_FOUND, "unknown_image", text("tags and manifests of a repository are listed by /v2/<name>/tags/list"))
-            }
-            AdminError::PlanStaged(_) => {
-                (S::CONFLICT, "plan_staged", text("commit or discard it first: `atoll ctl plan show`"))
-            }
-            AdminError::NoPlan => (S::NOT_FOUND, "no_plan", text("stage one first: `atoll ctl plan stage`")),
-            AdminError::PlanOutdated { .. } => {
-                (S::CONFLICT, "plan_outdated", text("discard it and stage it again, so that what it moves is seen"))
-            }
-            AdminError::BadPlan(_) => {
-                (S::BAD_REQUEST, "bad_plan", text("name each node once, with drain, undrain or remove"))
-            }
+            AdminError::PlanOutdated { .. } => (
+                S::CONFLICT,
+                "plan_outdated",
+                text("discard it and stage it again, so that what it moves is seen"),
+            ),
+            AdminError::BadPlan(_) => (
+                S::BAD_REQUEST,
+                "bad_plan",
+                text("name each node once, with drain, undrain or remove"),
+            ),
             AdminError::StillMoving => (
                 S::CONFLICT,
                 "still_moving",
-                text("wait for `atoll ctl status --wait 1h`, or add --force: then more moves than need be"),
+                text(
+                    "wait for `atoll ctl status --wait 1h`, or add --force: then more moves than need be",
+                ),
             ),
             AdminError::NobodyLeft => (S::CONFLICT, "nobody_left", text("add a node first")),
             AdminError::MayLoseData { .. } => (
                 S::CONFLICT,
                 "may_lose_data",
-                text("bring one of them back first; --force gives up every blob that only they hold"),
+                text(
+                    "bring one of them back first; --force gives up every blob that only they hold",
+                ),
             ),
-            AdminError::Conflict => (S::CONFLICT, "conflict", text("look at the status and try again")),
+            AdminError::NotDrained(node) => (
+                S::CONFLICT,
+                "not_drained",
+                format!("`atoll ctl drain {node} --watch` first; --force cuts it off as it is"),
+            ),
+            AdminError::Conflict => {
+                (S::CONFLICT, "conflict", text("look at the status and try again"))
+            }
             AdminError::NoCoordination(_) => (
                 S::SERVICE_UNAVAILABLE,
                 "no_coordination",
@@ -157,7 +189,9 @@ impl AdminError {
             AdminError::Failed(_) => {
                 (S::BAD_GATEWAY, "failed", text("the logs of the nodes have more; try again"))
             }
-            AdminError::Unavailable(_) => (S::NOT_IMPLEMENTED, "unavailable", text("ask another node")),
+            AdminError::Unavailable(_) => {
+                (S::NOT_IMPLEMENTED, "unavailable", text("ask another node"))
+            }
         }
     }
 

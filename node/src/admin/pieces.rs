@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, fmt::Debug, time::Duration};
 
 use atoll_core::{
     Digest, Reference, RepoName,
-    admin::{CollectionRound, Coordination, JoinToken, NodeChange, NodeReport, ObjectKind},
+    admin::{Collected, Coordination, JoinToken, NodeChange, NodeReport, ObjectKind},
     view::{Epoch, MemberRecord, NodeId},
 };
 use futures_util::future::BoxFuture;
@@ -20,8 +20,8 @@ pub trait Pieces: Debug + Send + Sync + 'static {
     /// Who votes and leads in group 0.
     fn coordination(&self) -> Coordination;
 
-    /// This node's own account, from memory.
-    fn report(&self) -> NodeReport;
+    /// This node's own account: at once, without asking anybody.
+    fn report(&self) -> BoxFuture<'_, NodeReport>;
 
     /// Begins to compare copies with all co-owners now.
     fn repair(&self);
@@ -29,8 +29,8 @@ pub trait Pieces: Debug + Send + Sync + 'static {
     /// Who drives garbage collection now.
     fn collector(&self) -> Option<NodeId>;
 
-    /// Collects garbage, or says what would be collected. Only the collector can.
-    fn collect(&self, dry_run: bool) -> BoxFuture<'_, Result<CollectionRound, AdminError>>;
+    /// Begins to collect garbage, or says what would be collected. Only the collector can.
+    fn collect(&self, dry_run: bool) -> BoxFuture<'_, Result<Collected, AdminError>>;
 
     /// The parts of an image: the manifest first; `None` when there is no such manifest.
     fn image<'a>(

@@ -45,8 +45,12 @@ pub fn of(view: &View, plan: Option<StagedPlan>) -> Shares {
         let joining = |member: &atoll_core::view::Member| member.state == MemberState::Joining;
         percents.contains_key(node) || view.members.get(node).is_some_and(joining)
     };
-    let weights: u64 =
-        view.members.iter().filter(|(node, _)| percents.contains_key(node)).map(|(_, m)| u64::from(m.weight)).sum();
+    let weights: u64 = view
+        .members
+        .iter()
+        .filter(|(node, _)| percents.contains_key(node))
+        .map(|(_, m)| u64::from(m.weight))
+        .sum();
     let nodes: Vec<NodeShare> = view
         .members
         .iter()

@@ -43,7 +43,7 @@ pub fn of(pieces: &dyn Pieces, mut facts: Facts<'_>) -> Status {
     });
     let nodes = view.members.iter().map(|(node, member)| {
         let voter = coordination.voters.contains(&node.0);
-        let safe_to_stop = safe_to_stop(view, *node) && !voter;
+        let safe_to_stop = is_free(view, *node) && !voter;
         let intent = intent(facts.page.members.get(node).map(|(record, _)| record));
         let account = facts.accounts.remove(node);
         let (report, unreachable) = match account {
@@ -98,7 +98,7 @@ fn of_member(node: NodeId, member: &Member) -> NodeStatus {
 
 /// Does no owner set, present or open, name the node? Then nothing that is asked of it now or later
 /// depends on its copies.
-fn safe_to_stop(view: &View, node: NodeId) -> bool {
+pub fn is_free(view: &View, node: NodeId) -> bool {
     let is_open = |open: &Configuration| open.up.contains(&node);
     !view.ring.contains(node) && !view.open.iter().any(is_open)
 }

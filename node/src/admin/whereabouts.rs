@@ -81,7 +81,8 @@ pub async fn find(
 /// configurations, and all other members that are up, where stand-in copies may lie.
 fn holders(view: &View, digest: &Digest) -> Vec<NodeId> {
     let mut holders = view.placement(digest);
-    let others = view.acting(digest).into_iter().chain(view.open_sets(digest).into_iter().flatten());
+    let others =
+        view.acting(digest).into_iter().chain(view.open_sets(digest).into_iter().flatten());
     let everyone = view.members.keys().copied().filter(|node| view.is_up(*node));
     for node in others.chain(everyone) {
         if !holders.contains(&node) {
@@ -103,12 +104,12 @@ async fn ask(
             wanted.entry(*node).or_default().push(part.digest);
         }
     }
-    let asked = wanted.iter().map(async |(node, digests)| {
-        let held = pieces.have(*node, digests).await;
+    let asked = wanted.into_iter().map(|(node, digests)| async move {
+        let held = pieces.have(node, &digests).await;
         let held = held.map(|held| {
             digests.iter().zip(held).filter(|(_, held)| *held).map(|(digest, _)| *digest).collect()
         });
-        (*node, held)
+        (node, held)
     });
     stream::iter(asked).buffer_unordered(ASKED_AT_ONCE).collect().await
 }

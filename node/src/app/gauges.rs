@@ -1,5 +1,9 @@
 //! What the parts of a node tell when metrics are scraped.
 
+mod cluster;
+
+pub use cluster::{add_cluster, add_repair};
+
 use crate::{
     background::gc::Gc,
     metadata::Metadata,

@@ -1,6 +1,11 @@
 //! One running node: opens what is on disk, serves, and stops in order.
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use atoll_core::{Algorithm, Digest};
@@ -11,10 +16,11 @@ use tonic::service::Routes;
 use super::{
     belonging::{Addresses, Belonging, ClusterSettings, Membership, is_member},
     gauges, identity,
+    operating::{self, Operating},
     upkeep::{Upkeep, UpkeepSettings},
 };
 use crate::{
-    admin::{self, AdminState, Check, CheckState, Health},
+    admin::{self, AdminState, Check, CheckState, Health, OperatorService},
     auth::Policy,
     background::{gc::holder::Holder, own::Own},
     cluster::{Cluster, SessionSlot, sync::SyncReports},
@@ -37,8 +43,10 @@ pub struct NodeSettings {
     pub id: Option<NodeName>,
     /// Where the public API is served.
     pub http: SocketAddr,
-    /// Where probes and metrics are served.
+    /// Where probes and metrics are served, and the admin API.
     pub admin: SocketAddr,
+    /// May other machines change the cluster through the admin API?
+    pub admin_allow_remote: bool,
     /// Threads for connections of the public API.
     pub connection_threads: usize,
     /// Bounds of both listeners.
@@ -68,6 +76,7 @@ impl From<&Config> for NodeSettings {
             id: config.node.id.clone(),
             http: http.listen,
             admin: config.admin.listen,
+            admin_allow_remote: config.admin.allow_remote,
             connection_threads: match http.threads {
                 0 => std::thread::available_parallelism().map_or(1, usize::from),
                 threads => threads,
@@ -158,7 +167,13 @@ impl Node {
         // Probes are answered from the first moment: opening a large store takes its time.
         let operators = net::listen(settings.admin, net::BACKLOG).await?;
         let admin = operators.local_addr()?;
-        let state = AdminState { health: health.clone(), metrics: metrics.clone() };
+        let state = AdminState {
+            health: health.clone(),
+            metrics: metrics.clone(),
+            operator: Arc::default(),
+            allow_remote: settings.admin_allow_remote,
+        };
+        let operator_slot = state.operator.clone();
         let operators = tokio::spawn(http::serve(
             Serving {
                 name: "admin",
@@ -193,6 +208,7 @@ impl Node {
         let (cluster, metadata) = (belonging.cluster.clone(), belonging.metadata.clone());
         health.set(Check::Metadata, CheckState::Ready);
         gauges::add(&metrics, tiers.clone(), metadata.clone());
+        let started = io.clock.monotonic();
         let reaper = tokio::spawn(reap(tiers.store().clone(), stop_public.clone()));
         let arenas = tiers.arenas();
         let policy = Policy { read_only: settings.read_only };
@@ -202,14 +218,28 @@ impl Node {
             Replicator::open(io.clone(), cluster.clone(), tiers, stamps, settings.replicate);
         let blobs = blobs.await.context("open the records of copies that are owed")?;
         let deliverer = tokio::spawn(deliver(blobs.clone(), stop_public.clone()));
+        gauges::add_cluster(&metrics, blobs.clone(), metadata.clone());
         let registry = Registry::new(blobs.clone(), metadata.clone(), policy, settings.registry);
-        let api = Api::new(registry, io, metrics.http().clone());
+        let api = Api::new(registry, io.clone(), metrics.http().clone());
         let api = Arc::new(api);
+        let workers = Arc::new(OnceLock::new());
+        let operator = operating::operator(Operating {
+            io,
+            session: belonging.session.clone(),
+            metadata: metadata.clone(),
+            api: api.clone(),
+            blobs: blobs.clone(),
+            workers: workers.clone(),
+            started,
+        });
         let holdings = Arc::new(Own::new(blobs.clone()));
         let holder = Holder::new(blobs.tiers().store().clone(), metadata.clone());
         let services = Routes::new(BlobService::server(blobs.clone()))
             .add_service(RepairService::server(cluster.clone(), holdings))
-            .add_service(GcService::server(cluster.clone(), holder));
+            .add_service(GcService::server(cluster.clone(), holder))
+            .add_service(OperatorService::server(operator.clone()));
+        // It is set here only.
+        let _ = operator_slot.set(operator);
         let services = add_handed_on(services, api.clone());
         let reports = SyncReports::default();
         let membership = belonging.become_member(internal, services, &reports)?;
@@ -222,7 +252,10 @@ impl Node {
             settings.upkeep,
             &stop_public,
         );
-        gauges::add_gc(&metrics, upkeep.gc.clone());
+        gauges::add_gc(&metrics, upkeep.workers.gc.clone());
+        gauges::add_repair(&metrics, upkeep.workers.status.clone(), api.io().clock.clone());
+        // It is set here only.
+        let _ = workers.set(upkeep.workers.clone());
         let serving = Serving {
             name: "public",
             answers: Answers::Api(api.clone()),

@@ -68,15 +68,22 @@ impl From<&Config> for UpkeepSettings {
     }
 }
 
-/// The workers of a node.
+/// The workers that can be asked to work now, and how far they are.
+#[derive(Clone, Debug)]
+pub struct Workers {
+    /// How far repair, scrub and disowning are.
+    pub status: Arc<RepairStatus>,
+    /// Compares and fetches.
+    pub repair: Repair,
+    /// Collects.
+    pub gc: Gc,
+}
+
+/// The background work of a node.
 #[derive(Debug)]
 pub struct Upkeep {
-    /// How far they are.
-    pub status: Arc<RepairStatus>,
-    /// The one that can be asked to look now.
-    pub repair: Repair,
-    /// The one that collects.
-    pub gc: Gc,
+    /// Whom to ask.
+    pub workers: Workers,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -122,7 +129,7 @@ impl Upkeep {
             tokio::spawn(disowned.run(stop.clone())),
             tokio::spawn(gc.clone().run(stop.clone())),
         ];
-        Upkeep { status, repair, gc, tasks }
+        Upkeep { workers: Workers { status, repair, gc }, tasks }
     }
 
     /// Waits until every worker has ended.

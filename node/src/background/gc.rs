@@ -26,6 +26,7 @@ use std::{fmt::Debug, sync::Arc, time::Duration};
 
 use atoll_core::{Digest, gc::GcEpoch, view::NodeId};
 use futures_util::future::BoxFuture;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use self::holder::{CandidatePage, HolderError};
@@ -108,12 +109,24 @@ pub struct Gc {
     holders: Arc<dyn Holders>,
     settings: GcSettings,
     counters: Arc<GcCounters>,
+    /// Somebody wants a pass now.
+    wanted: Arc<Notify>,
 }
 
 impl Gc {
     /// A worker.
     pub fn new(metadata: Metadata, holders: Arc<dyn Holders>, settings: GcSettings) -> Gc {
-        Gc { metadata, holders, settings, counters: Arc::default() }
+        Gc { metadata, holders, settings, counters: Arc::default(), wanted: Arc::default() }
+    }
+
+    /// Asks for a pass now, also where none is made by itself. Heard at the node that drives only.
+    pub fn kick(&self) {
+        self.wanted.notify_one();
+    }
+
+    /// Are passes made by themselves?
+    pub fn is_enabled(&self) -> bool {
+        self.settings.enabled
     }
 
     /// What it has done.
@@ -125,16 +138,18 @@ impl Gc {
     pub async fn run(self, stop: CancellationToken) {
         let mut since_pass = Duration::ZERO;
         loop {
-            tokio::select! {
+            let is_wanted = tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
-                () = tokio::time::sleep(SETTLE_INTERVAL) => {}
-            }
+                () = self.wanted.notified() => true,
+                () = tokio::time::sleep(SETTLE_INTERVAL) => false,
+            };
             since_pass += SETTLE_INTERVAL;
             if !self.metadata.is_leader(DECIDER) {
                 continue;
             }
-            let is_due = self.settings.enabled && since_pass >= self.settings.interval;
+            let is_time = self.settings.enabled && since_pass >= self.settings.interval;
+            let is_due = is_wanted || is_time;
             let work = async {
                 // What an earlier driver left is ended, whether or not more is to be collected.
                 let settled = self.settle().await;

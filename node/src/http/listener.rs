@@ -431,6 +431,9 @@ fn answer(
     let mut request = request
         .map(|incoming| Body::new(PacedBody::new(incoming, connection.clone(), metrics.clone())));
     let header_bytes_max = server.limits.header_bytes_max;
+    if matches!(server.answers, Answers::Router(_)) {
+        request.extensions_mut().insert(net::Peer(connection.peer));
+    }
     request.extensions_mut().insert(connection);
     request.extensions_mut().insert(HeaderLimit(header_bytes_max));
     let answers = server.answers.clone();

@@ -33,6 +33,10 @@ pub const BACKLOG: u32 = 4096;
 /// One connection: `AsyncRead + AsyncWrite + Unpin + Send`, with `local_addr` and `peer_addr`.
 pub type Stream = side::Stream;
 
+/// Who is at the other end of a connection, beside the requests that came over it.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer(pub SocketAddr);
+
 /// A connection on its way from the thread that accepted it to the one that will serve it.
 #[derive(Debug)]
 pub struct Handover(side::Parked);

@@ -127,6 +127,19 @@ impl Group {
         self.reads.fresh().await
     }
 
+    /// Asks another member to wait until it has applied everything acknowledged before the question.
+    pub async fn is_fresh_at(&self, node: super::raft::NodeId, within: Duration) -> bool {
+        let address = {
+            let metrics = self.raft.metrics();
+            let metrics = metrics.borrow();
+            let found = metrics.membership_config.membership().get_node(&node);
+            found.map(|node| node.addr.clone())
+        };
+        let (Some(address), Ok(question)) = (address, codec::encode(&())) else { return false };
+        let peer = Peer { id: node, address };
+        self.peers.call(peer, self.id, Call::Fresh, question.into(), within).await.is_ok()
+    }
+
     /// The rows as they are applied here.
     pub fn snapshot(&self) -> Result<Snapshot, ReadError> {
         Ok(self.state.snapshot()?)
@@ -190,6 +203,12 @@ impl Group {
             Call::Vote => {
                 let answer = self.raft.vote(codec::decode(payload)?).await;
                 codec::encode(&answer.map_err(stopped)?)?
+            }
+            Call::Fresh => {
+                let () = codec::decode(payload)?;
+                let fresh = self.reads.fresh().await;
+                fresh.map_err(|error| HandleError::NotNow(format!("{error:?}")))?;
+                codec::encode(&())?
             }
             Call::ReadIndex => {
                 let () = codec::decode(payload)?;

@@ -218,9 +218,7 @@ impl Metadata {
             Ok(Ok(Answer::Refused(reason))) => Err(MembershipError::Refused { group, reason }),
             Ok(Err(HandleError::Stopped(reason))) => Err(GroupStopped { group, reason }.into()),
             Ok(Err(error)) => unavailable(error.to_string()),
-            Err(_) => {
-                unavailable("no leader, or another change that does not end".to_owned())
-            }
+            Err(_) => unavailable("no leader, or another change that does not end".to_owned()),
         }
     }
 

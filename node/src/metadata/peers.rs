@@ -19,6 +19,8 @@ pub enum Call {
     Vote,
     /// Of the leader: up to which entry must a linearizable read wait?
     ReadIndex,
+    /// Of any member: answer when all is applied there that was acknowledged before.
+    Fresh,
     /// Of the leader: propose this request, answer its outcome.
     Propose,
     /// Of the leader: change who takes part in the group.

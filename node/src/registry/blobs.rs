@@ -101,7 +101,9 @@ impl Registry {
     /// `BLOB_UNKNOWN`, `NAME_UNKNOWN`, or deleting is switched off.
     pub async fn delete_blob(&self, repo: &RepoName, digest: &Digest) -> Result<(), RegistryError> {
         self.require_deletes()?;
-        self.submit(Command::UnlinkBlob { repo: repo.clone(), digest: *digest }).await
+        self.submit(Command::UnlinkBlob { repo: repo.clone(), digest: *digest }).await?;
+        self.seen_everywhere(repo).await;
+        Ok(())
     }
 }
 

@@ -188,16 +188,20 @@ impl Registry {
         condition: TagCondition,
     ) -> Result<(), RegistryError> {
         self.require_deletes()?;
-        let (repo, protected) = (repo.clone(), self.protection(repo));
-        self.submit(match reference {
+        let (of, protected) = (repo.clone(), self.protection(repo));
+        match reference {
             Reference::Digest(digest) => {
-                Command::DeleteManifest { repo, digest: *digest, protected }
+                let command = Command::DeleteManifest { repo: of, digest: *digest, protected };
+                self.submit(command).await?;
+                self.seen_everywhere(repo).await;
+                Ok(())
             }
             Reference::Tag(tag) => {
-                Command::DeleteTag { repo, tag: tag.clone(), precondition: condition, protected }
+                let (tag, precondition) = (tag.clone(), condition);
+                let command = Command::DeleteTag { repo: of, tag, precondition, protected };
+                self.submit(command).await
             }
-        })
-        .await
+        }
     }
 }
 

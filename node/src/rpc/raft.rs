@@ -143,6 +143,7 @@ impl Peers for RaftPeers {
             match call {
                 Call::Append => answer(peer.id, within, client.append(request)).await,
                 Call::Vote => answer(peer.id, within, client.vote(request)).await,
+                Call::Fresh => answer(peer.id, within, client.fresh(request)).await,
                 Call::ReadIndex => answer(peer.id, within, client.read_index(request)).await,
                 Call::Propose => answer(peer.id, within, client.propose(request)).await,
                 Call::ChangeMembers => {

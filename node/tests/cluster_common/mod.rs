@@ -30,6 +30,7 @@ pub struct TestNode {
     pub cluster: Cluster,
     pub http: String,
     pub grpc: String,
+    pub admin: String,
     folder: PathBuf,
     settings: NodeSettings,
 }
@@ -78,6 +79,7 @@ impl TestNode {
             cluster: node.cluster().clone(),
             http: node.http().to_string(),
             grpc: node.grpc().to_string(),
+            admin: node.admin().to_string(),
             runtime: Some(runtime),
             node: Some(node),
             folder: folder.to_owned(),

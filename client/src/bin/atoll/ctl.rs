@@ -1,7 +1,7 @@
 //! `atoll ctl`: each command asks, prints, and perhaps waits.
 
 use atoll_core::admin::{
-    Change, ChangeAnswer, CollectionRound, JoinToken, PlanRequest, Shares, StagedPlan, Status,
+    Change, ChangeAnswer, Collected, JoinToken, PlanRequest, Shares, StagedPlan, Status,
     Whereabouts,
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -38,7 +38,7 @@ pub async fn run(cli: Cli) -> Result<(), Problem> {
         CtlCommand::Repair => tool.repair().await,
         CtlCommand::Gc { dry_run } => {
             let path = if dry_run { "/v1/gc?dry_run=1" } else { "/v1/gc" };
-            tool.act::<CollectionRound>(path, &json!({}), render::change::collection).await
+            tool.act::<Collected>(path, &json!({}), render::change::collection).await
         }
         CtlCommand::Token(TokenCommand::Create { ttl }) => {
             // Less than a second is rounded up: no token is good for no time at all.

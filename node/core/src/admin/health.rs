@@ -69,6 +69,13 @@ impl Status {
         self.problems = found;
     }
 
+    /// Adds a problem that is none of the facts here.
+    pub fn add_problem(&mut self, code: &str, message: String) {
+        self.problems.push(problem(Health::Degraded, code, message));
+        self.problems.sort_by_key(|problem| std::cmp::Reverse(problem.health));
+        self.health = self.health.max(Health::Degraded);
+    }
+
     fn judge_coordination(&self, found: &mut Vec<Problem>) {
         if self.coordination.leader.is_none() {
             found.push(problem(

@@ -20,9 +20,7 @@ pub struct NodeReport {
     pub disk: Disk,
     /// Copies it holds; `None` until they have been counted after the start.
     pub blobs: Option<u64>,
-    /// Bytes of those copies.
-    pub blob_bytes: Option<u64>,
-    /// What it fetches after a change of the ring.
+    /// What it is fetching.
     pub synchronisation: Synchronisation,
     /// The comparison with its co-owners.
     pub repair: Repair,
@@ -44,7 +42,7 @@ pub struct Disk {
     pub full: bool,
 }
 
-/// Fetching what a change of the ring gave to a node.
+/// Fetching the copies a node should have and has not.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Synchronisation {
@@ -52,10 +50,10 @@ pub struct Synchronisation {
     pub synced_epoch: u64,
     /// Is it working?
     pub active: bool,
-    /// Arcs compared and complete.
-    pub arcs_done: u64,
-    /// Arcs there are to compare.
-    pub arcs_total: u64,
+    /// Nodes it has compared with in this pass.
+    pub sources_done: u64,
+    /// Nodes it compares with in this pass.
+    pub sources_total: u64,
     /// Blobs fetched.
     pub blobs_done: u64,
     /// Blobs known to be missing, those fetched included.
@@ -72,12 +70,14 @@ pub struct Synchronisation {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Repair {
-    /// Blobs that lack a copy at an owner, as the last comparison found.
+    /// Copies this node should have and has not, as far as is known.
     pub under_replicated: u64,
     /// Blobs copied by repair since the start.
     pub blobs: u64,
     /// Bytes copied by repair since the start.
     pub bytes: u64,
+    /// Copies that could not be fetched and will be tried again.
+    pub failed: u64,
     /// Comparisons completed since the start.
     pub passes: u64,
 }
@@ -94,42 +94,40 @@ pub struct Scrub {
     pub damaged: u64,
 }
 
-/// Garbage collection.
+/// Garbage collection, as the node that drove it saw it since it started.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Collection {
     /// Is it switched on?
     pub enabled: bool,
-    /// Rounds driven by this node since it started.
+    /// Passes over everything.
+    pub passes: u64,
+    /// Rounds that condemned something.
     pub rounds: u64,
-    /// Rounds that were given up, such as when a node did not answer.
-    pub skipped: u64,
     /// Blobs condemned.
     pub condemned: u64,
-    /// Blobs deleted.
-    pub deleted: u64,
-    /// Bytes of them, every copy counted.
-    pub deleted_bytes: u64,
-    /// The last round, if there was one.
-    pub last: Option<CollectionRound>,
+    /// Blobs spared because somebody came to need them meanwhile.
+    pub spared: u64,
+    /// Copies deleted.
+    pub copies: u64,
+    /// Bytes freed.
+    pub bytes: u64,
+    /// Rounds that could not be ended at once.
+    pub failed: u64,
 }
 
-/// One round of garbage collection, or what a round would do.
+/// The answer to a request to collect garbage.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct CollectionRound {
-    /// Was nothing changed, because only the result was asked for?
-    pub dry_run: bool,
-    /// Its number; 0 for a round that only looked.
-    pub epoch: u64,
-    /// Blobs that no manifest refers to and nobody touched for long enough.
-    pub candidates: u64,
-    /// Blobs taken away, or that would be.
+pub struct Collected {
+    /// Was a pass begun? Otherwise it was only looked at what one would take.
+    pub started: bool,
+    /// Blobs that nobody needs.
     pub blobs: u64,
-    /// Bytes freed over all nodes, or that would be.
+    /// Their bytes, one copy of each.
     pub bytes: u64,
-    /// Why nothing was done, when something stood in the way.
-    pub skipped: Option<String>,
-    /// Some of the digests, for a look.
-    pub examples: Vec<String>,
+    /// Copies of them on all nodes that are up.
+    pub copies: u64,
+    /// The bytes of all those copies.
+    pub copies_bytes: u64,
 }

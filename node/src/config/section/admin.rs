@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use super::section;
 
 section! {
-    /// The listener for operators and their tools: `/livez`, `/readyz`, `/startupz`, `/metrics`.
+    /// The listener for operators and their tools: `/livez`, `/readyz`, `/startupz`, `/metrics`,
+    /// and the admin API that `atoll ctl` uses.
     Admin = "admin";
 
     /// Address of the probes and metrics. Port 0 lets the system choose.
@@ -15,4 +16,8 @@ section! {
     /// Needed where probes and scrapes come from outside, as in Kubernetes; keep it to a network
     /// that only they are in.
     insecure: bool = "false";
+
+    /// Take changes of the cluster (drain, remove, join tokens, …) from other machines too. Without it
+    /// they are taken from this machine only, while everyone who reaches the listener may look.
+    allow_remote: bool = "false";
 }

@@ -94,6 +94,10 @@ impl Raft for RaftService {
         self.answer(Call::ReadIndex, request).await
     }
 
+    async fn fresh(&self, request: Request<RaftRequest>) -> Result<Response<RaftReply>, Status> {
+        self.answer(Call::Fresh, request).await
+    }
+
     async fn propose(&self, request: Request<RaftRequest>) -> Result<Response<RaftReply>, Status> {
         self.answer(Call::Propose, request).await
     }

@@ -79,6 +79,48 @@ families! {
     RAFT_LOG_INDEX: Gauge "atoll_raft_log_index" "Last durable entry of the metadata log";
     RAFT_TERM: Gauge "atoll_raft_term" "Raft term";
 
+    CLUSTER_MEMBERS: Gauge "atoll_cluster_members" "Members of the cluster by what they do, as this node knows";
+    CLUSTER_EPOCH: Gauge "atoll_cluster_epoch" "Epoch of the view this node holds";
+    CLUSTER_LEASE: Gauge "atoll_cluster_lease_valid" "1 while this node may acknowledge writes and say that something does not exist";
+    CLUSTER_SUSPECTS: Gauge "atoll_cluster_suspects" "Peers that this node asks last because they did not answer as they should";
+    CLUSTER_OPEN: Gauge "atoll_cluster_open_configurations" "Earlier sets of owners whose copies the present ones may not all have yet";
+    COORDINATION_LEADER: Gauge "atoll_coordination_leader" "1 at the node that leads the group that agrees on views";
+    COORDINATION_TERM: Gauge "atoll_coordination_term" "Raft term of that group";
+    COORDINATION_VOTERS: Gauge "atoll_coordination_voters" "Voters of that group, as this node knows";
+
+    REPLICATION_WRITES: Counter "atoll_replication_writes" "Blobs that this node wrote to their owners";
+    REPLICATION_WRITES_FAILED: Counter "atoll_replication_writes_failed" "Blobs refused for lack of copies";
+    STAND_INS: Counter "atoll_stand_ins" "Copies written to a stand-in of an owner";
+    STALE_VIEWS: Counter "atoll_stale_views" "Writes begun again because another node knew a newer view";
+    COPIES_RECEIVED: Counter "atoll_copies_received" "Copies received from other nodes";
+    COPIES_REFUSED: Counter "atoll_copies_refused" "Copies refused because this node does not own them";
+    REMOTE_READS: Counter "atoll_remote_reads" "Reads answered with the bytes of another node";
+    HEDGES: Counter "atoll_hedges" "Owners asked in addition because the first was slow";
+    FAILOVERS: Counter "atoll_failovers" "Owners passed over because they did not answer";
+    RESUMES: Counter "atoll_resumes" "Answers that went on from another owner after theirs broke off";
+    MISMATCHES: Counter "atoll_mismatches" "Answers broken off because the bytes of a peer were not the blob";
+    FETCHES: Counter "atoll_fetches" "Copies pulled from peers because somebody asked for them";
+    FETCHES_FAILED: Counter "atoll_fetches_failed" "Copies that could not be pulled";
+    READ_REPAIRS: Counter "atoll_read_repairs" "Owners told to pull a copy they should have had";
+    DEBTS_PAID: Counter "atoll_debts_paid" "Copies delivered later to an owner that was out of reach";
+    HINTS: Gauge "atoll_hints" "Copies owed to owners that this node stands in for";
+    OUTBOX: Gauge "atoll_outbox" "Copies owed by pushes that were acknowledged early";
+    FENCES: Counter "atoll_fences" "Times this node would not say what takes a lease";
+
+    UNDER_REPLICATED: Gauge "atoll_under_replicated_blobs" "Copies this node should have and has not, as far as is known";
+    SYNC_ACTIVE: Gauge "atoll_sync_active" "1 while this node compares or fetches copies";
+    SYNCED_EPOCH: Gauge "atoll_synced_epoch" "Epoch up to which this node has reported to hold all it owns";
+    SYNC_BYTES_LEFT: Gauge "atoll_sync_bytes_left" "Bytes of copies known to be missing here and not fetched yet";
+    REPAIR_PASSES: Counter "atoll_repair_passes" "Comparisons with other owners that were completed";
+    REPAIR_COPIES: Counter "atoll_repair_copies" "Copies fetched by repair and rebalancing";
+    REPAIR_BYTES: Counter "atoll_repair_bytes" "Bytes of copies fetched by repair and rebalancing";
+    REPAIR_FAILED: Counter "atoll_repair_failed" "Fetches of repair and rebalancing that failed and are tried again";
+    SCRUB_COPIES: Counter "atoll_scrub_copies" "Copies read again to compare them with their digest";
+    SCRUB_BYTES: Counter "atoll_scrub_bytes" "Bytes of copies read again";
+    SCRUB_DAMAGED: Counter "atoll_scrub_damaged" "Copies that were not what their digest says";
+    DISOWNED_COPIES: Counter "atoll_disowned_copies_deleted" "Copies deleted because other nodes own them and have them";
+    DISOWNED_BYTES: Counter "atoll_disowned_bytes_deleted" "Bytes of those copies";
+
     PROCESS_CPU_SECONDS: Counter "process_cpu_seconds" "Processor time used, user and system";
     PROCESS_RESIDENT_BYTES: Gauge "process_resident_memory_bytes" "Resident memory";
     PROCESS_OPEN_FDS: Gauge "process_open_fds" "Open file descriptors";

@@ -2,9 +2,7 @@
 
 use std::fmt::Write as _;
 
-use atoll_core::admin::{
-    ChangeAnswer, CollectionRound, JoinToken, Movement, NodeChange, StagedPlan,
-};
+use atoll_core::admin::{ChangeAnswer, Collected, JoinToken, Movement, NodeChange, StagedPlan};
 
 use super::notes;
 use crate::human;
@@ -60,22 +58,18 @@ fn movement(movement: &Movement) -> String {
     text
 }
 
-/// What garbage collection took, or would take.
-pub fn collection(round: &CollectionRound) -> String {
-    if let Some(why) = &round.skipped {
-        return format!("nothing was collected: {why}\n");
+/// What garbage collection would take, or that it has begun.
+pub fn collection(answer: &Collected) -> String {
+    if answer.started {
+        return "collection has begun; `atoll ctl status` tells what it has freed\n".to_owned();
     }
-    let verb = if round.dry_run { "would be" } else { "were" };
-    let mut text = format!(
-        "{} of {} candidates {verb} collected, {}\n",
-        human::count(round.blobs),
-        human::count(round.candidates),
-        human::bytes(round.bytes)
-    );
-    for digest in &round.examples {
-        let _ = writeln!(text, "  {digest}");
-    }
-    text
+    format!(
+        "{} blobs would be collected, {}: {} copies, {}\n",
+        human::count(answer.blobs),
+        human::bytes(answer.bytes),
+        human::count(answer.copies),
+        human::bytes(answer.copies_bytes)
+    )
 }
 
 /// The token, and what to do with it.
@@ -141,16 +135,18 @@ mod tests {
 
     #[test]
     fn short_answers_are_sentences() {
-        let round = CollectionRound {
-            dry_run: true,
-            candidates: 1200,
+        let looked = Collected {
             blobs: 7,
             bytes: 2048,
-            ..CollectionRound::default()
+            copies: 21,
+            copies_bytes: 6144,
+            ..Collected::default()
         };
-        assert_eq!(collection(&round), "7 of 1,200 candidates would be collected, 2.0 KiB\n");
-        let gave_up = CollectionRound { skipped: Some("node 2 is silent".into()), ..round };
-        assert_eq!(collection(&gave_up), "nothing was collected: node 2 is silent\n");
+        assert_eq!(
+            collection(&looked),
+            "7 blobs would be collected, 2.0 KiB: 21 copies, 6.0 KiB\n"
+        );
+        assert!(collection(&Collected { started: true, ..looked }).contains("has begun"));
         let answer = json!({"started": [1, 3], "silent": [2]});
         assert_eq!(
             repair(&answer),

@@ -30,18 +30,19 @@ pub fn lines(status: &Status) -> Vec<String> {
     lines
 }
 
-/// `37 % of arcs, 12 of 40 blobs, 1.2 GiB of 3.4 GiB, 2m 5s left`.
+/// `12 of 40 blobs, 1.2 GiB of 3.4 GiB, 1 of 3 nodes compared, 2m 5s left`.
 pub fn fetched(work: &Synchronisation) -> String {
     let eta = match work.eta_seconds {
         Some(eta) => format!("{} left", human::seconds(eta)),
         None => "time left not known yet".to_owned(),
     };
     format!(
-        "{} of arcs, {} of {} blobs, {} of {}, {eta}",
-        human::part(work.arcs_done, work.arcs_total),
+        "{} of {} blobs, {} of {}, {} of {} nodes compared, {eta}",
         human::count(work.blobs_done),
         human::count(work.blobs_total),
         human::bytes(work.bytes_done),
-        human::bytes(work.bytes_total)
+        human::bytes(work.bytes_total),
+        work.sources_done,
+        work.sources_total
     )
 }

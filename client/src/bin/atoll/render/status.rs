@@ -124,23 +124,12 @@ fn collected(collection: &Collection) -> String {
     if !collection.enabled {
         return "garbage collection is switched off".to_owned();
     }
-    let last = match &collection.last {
-        None => "no round yet".to_owned(),
-        Some(round) => match &round.skipped {
-            Some(why) => format!("last round gave up: {why}"),
-            None => format!(
-                "last round took {} of {} candidates, {}",
-                human::count(round.blobs),
-                human::count(round.candidates),
-                human::bytes(round.bytes)
-            ),
-        },
-    };
     format!(
-        "garbage collection: {} rounds, {} blobs, {} freed; {last}",
-        human::count(collection.rounds),
-        human::count(collection.deleted),
-        human::bytes(collection.deleted_bytes)
+        "garbage collection: {} passes, {} blobs condemned, {} copies deleted, {} freed",
+        human::count(collection.passes),
+        human::count(collection.condemned),
+        human::count(collection.copies),
+        human::bytes(collection.bytes)
     )
 }
 
