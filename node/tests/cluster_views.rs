@@ -221,8 +221,8 @@ fn nodes_that_speak_tls_join_and_come_back() {
         assert!(begun.elapsed() < DEADLINE, "the founder has no certificate");
         std::thread::sleep(Duration::from_millis(10));
     }
-    let plain = refused(place("2"), settings("n2", &open_token(), &[&first.grpc]));
-    println!("plaintext is told: {plain}");
+    let plain = refused(place("2"), secured("n2", &open_token(), &[&first.grpc]));
+    assert!(plain.contains("cluster.token"), "a token that names no CA is not sent: {plain}");
     let token = issue(&first, Duration::from_secs(3600), 1);
     let join = first.grpc.clone();
     let second = TestNode::start(&place("2"), secured("n2", &token, &[&join])).unwrap();
