@@ -139,7 +139,8 @@ fn a_drain_is_watched_to_its_end() {
 fn what_goes_wrong_says_what_to_do() {
     const REFUSAL: &str =
         r#"{"code": "plan_open", "message": "a plan is staged", "detail": "commit or discard it"}"#;
-    let listener = Listener::answering(&[(409, REFUSAL), (404, "404 page not found"), (200, "hello")]);
+    let listener =
+        Listener::answering(&[(409, REFUSAL), (404, "404 page not found"), (200, "hello")]);
     let refused = atoll(&listener.address, &["drain", "3"]);
     assert_eq!(refused.status.code(), Some(1));
     assert_eq!(

@@ -2,9 +2,7 @@
 
 use std::fmt::Write as _;
 
-use atoll_core::admin::{
-    ChangeAnswer, Collected, JoinToken, Movement, NodeChange, StagedPlan,
-};
+use atoll_core::admin::{ChangeAnswer, Collected, JoinToken, Movement, NodeChange, StagedPlan};
 
 use super::notes;
 use crate::human;
@@ -137,9 +135,17 @@ mod tests {
 
     #[test]
     fn short_answers_are_sentences() {
-        let looked =
-            Collected { blobs: 7, bytes: 2048, copies: 21, copies_bytes: 6144, ..Collected::default() };
-        assert_eq!(collection(&looked), "7 blobs would be collected, 2.0 KiB: 21 copies, 6.0 KiB\n");
+        let looked = Collected {
+            blobs: 7,
+            bytes: 2048,
+            copies: 21,
+            copies_bytes: 6144,
+            ..Collected::default()
+        };
+        assert_eq!(
+            collection(&looked),
+            "7 blobs would be collected, 2.0 KiB: 21 copies, 6.0 KiB\n"
+        );
         assert!(collection(&Collected { started: true, ..looked }).contains("has begun"));
         let answer = json!({"started": [1, 3], "silent": [2]});
         assert_eq!(
