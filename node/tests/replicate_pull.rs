@@ -7,7 +7,10 @@ mod replicate_common;
 
 use std::collections::BTreeSet;
 
-use atoll_core::view::{MemberState, NodeId};
+use atoll_core::{
+    replication::read_order,
+    view::{MemberState, NodeId},
+};
 use atoll_node::replicate::{FetchError, FoundBlob, Presence};
 use replicate_common::*;
 
