@@ -36,6 +36,9 @@ pub use event_queue::{EventQueue, EventSink, event_queue};
 /// The session time-out that Atoll asks for.
 pub const SESSION_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// Something of a znode, its status, and where the watch on it will tell.
+pub type Watched<T> = (T, Stat, EventQueue);
+
 /// A service that opens sessions.
 pub trait Coordinator: Debug + Send + Sync + 'static {
     /// Opens a session. The service may shorten or lengthen the time-out: see [`Session::timeout`].
@@ -77,7 +80,7 @@ pub trait Session: Debug + Send + Sync + 'static {
     fn get_watch<'a>(
         &'a self,
         path: &'a str,
-    ) -> BoxFuture<'a, Result<(Vec<u8>, Stat, EventQueue), CoordinationError>>;
+    ) -> BoxFuture<'a, Result<Watched<Vec<u8>>, CoordinationError>>;
 
     /// The status of a znode, if it exists.
     fn exists<'a>(
@@ -102,7 +105,7 @@ pub trait Session: Debug + Send + Sync + 'static {
     fn children_watch<'a>(
         &'a self,
         path: &'a str,
-    ) -> BoxFuture<'a, Result<(Vec<String>, Stat, EventQueue), CoordinationError>>;
+    ) -> BoxFuture<'a, Result<Watched<Vec<String>>, CoordinationError>>;
 
     /// Watches a znode that need not exist, until the queue is dropped or the session ends.
     fn watch<'a>(

@@ -81,6 +81,12 @@ use self::{
 };
 use crate::io::{Clock, Io, rt::blocking};
 
+/// Bounds of the coordination group's log. An entry may hold a view, which is some 130 KB: a log as
+/// long as those of the metadata groups would be a gigabyte.
+const COORDINATION_SNAPSHOT_ENTRIES: u64 = 512;
+/// As above.
+const COORDINATION_ENTRIES_KEPT: u64 = 64;
+
 /// First pause before a request is tried again; it doubles up to [`RETRY_PAUSE_MAX`].
 const RETRY_PAUSE_MIN: Duration = Duration::from_millis(10);
 /// Longest pause: an election takes a few hundred milliseconds.
@@ -346,7 +352,13 @@ async fn open_groups(
 ) -> Result<(), OpenMetadataError> {
     let ids = std::iter::once((COORDINATION, founding.coordination))
         .chain((0..settings.groups).map(|id| (id, founding.complete)));
+    let coordination = MetadataSettings {
+        snapshot_interval: settings.snapshot_interval.min(COORDINATION_SNAPSHOT_ENTRIES),
+        entries_kept: settings.entries_kept.min(COORDINATION_ENTRIES_KEPT),
+        ..settings.clone()
+    };
     for (id, founded) in ids {
+        let settings = if id == COORDINATION { &coordination } else { settings };
         let opened = Group::open(id, io, settings, peers.clone(), founded, stop.clone());
         groups.push(Box::pin(opened).await?);
     }

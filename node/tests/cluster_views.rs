@@ -7,7 +7,16 @@ mod cluster_common;
 use std::time::{Duration, Instant};
 
 use atoll_core::{Digest, digest::Algorithm};
-use atoll_node::config::HostPort;
+use atoll_node::{
+    app::node::NodeSettings,
+    cluster::{
+        ca::Authorities,
+        token::{self, Token},
+        znodes,
+    },
+    config::{HostPort, Secret, TlsPolicy},
+    io::{Clock, clock::RealClock, entropy::OsEntropy},
+};
 use cluster_common::{DEADLINE, TestNode, is_up, open_token, settings, settled};
 
 /// A founder and two that join it.
@@ -152,4 +161,76 @@ fn only_a_good_token_lets_a_node_in() {
     // The folder of one that was refused can be used with a better token.
     let second = TestNode::start(&folder.path().join("2"), settings("n2", &token, &[&first.grpc]));
     second.unwrap().wait_view("both are in the ring", |view| settled(view, &[1, 2]));
+}
+
+/// A token that the cluster of `node` has issued.
+fn issue(node: &TestNode, lifetime: Duration, uses: u32) -> Secret {
+    let token = node.with_session(async |session| {
+        let authority = match session.get(znodes::CA).await {
+            Ok((data, _)) => {
+                let authorities: Authorities = znodes::decode(&data).unwrap();
+                Some(authorities.fingerprint().unwrap())
+            }
+            Err(_) => None,
+        };
+        let token = Token::draw(authority, &OsEntropy);
+        let record = token.record(RealClock::new().wall(), lifetime, uses);
+        token::issue(session, &token, &record).await.unwrap();
+        token
+    });
+    Secret::parse(&token.reveal()).unwrap()
+}
+
+/// What a node is told that is not let in.
+fn refused(place: std::path::PathBuf, settings: NodeSettings) -> String {
+    let error = TestNode::start(&place, settings).err();
+    format!("{:#}", error.expect("not let in"))
+}
+
+#[test]
+fn a_used_or_expired_token_lets_nobody_in() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = |name: &str| folder.path().join(name);
+    let first = TestNode::start(&place("1"), settings("n1", &open_token(), &[])).unwrap();
+    let hour = Duration::from_secs(3600);
+    let once = issue(&first, hour, 1);
+    let second = TestNode::start(&place("2"), settings("n2", &once, &[&first.grpc])).unwrap();
+    let told = refused(place("3"), settings("n3", &once, &[&second.grpc]));
+    assert!(told.contains("was used already"), "{told}");
+    let late = issue(&first, Duration::ZERO, 1);
+    let told = refused(place("3"), settings("n3", &late, &[&first.grpc]));
+    assert!(told.contains("has expired"), "{told}");
+    // A folder that has joined needs no token any more.
+    drop(second);
+    let again = TestNode::start(&place("2"), settings("n2", &late, &[&first.grpc])).unwrap();
+    again.wait_view("the second is back", |view| is_up(view, 2));
+}
+
+#[test]
+fn nodes_that_speak_tls_join_and_come_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let secured = |name: &str, token: &Secret, join: &[&str]| {
+        let mut settings = settings(name, token, join);
+        settings.cluster.tls = TlsPolicy::Always;
+        settings
+    };
+    let place = |name: &str| folder.path().join(name);
+    let first = TestNode::start(&place("1"), secured("n1", &open_token(), &[])).unwrap();
+    let begun = Instant::now();
+    while first.cluster.security().identity().is_none() {
+        assert!(begun.elapsed() < DEADLINE, "the founder has no certificate");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let plain = refused(place("2"), settings("n2", &open_token(), &[&first.grpc]));
+    println!("plaintext is told: {plain}");
+    let token = issue(&first, Duration::from_secs(3600), 1);
+    let join = first.grpc.clone();
+    let second = TestNode::start(&place("2"), secured("n2", &token, &[&join])).unwrap();
+    for node in [&first, &second] {
+        node.wait_view("both are in the ring", |view| settled(view, &[1, 2]));
+    }
+    let (place, again) = second.kill();
+    first.wait_view("the second is down", |view| !is_up(view, 2));
+    let second = TestNode::start(&place, again).unwrap();
+    second.wait_view("it is back", |view| settled(view, &[1, 2]));
 }

@@ -1,4 +1,4 @@
-//! The machines of a simulation. One so far; nothing here depends on there being one.
+//! The machines of a simulation, and the cluster that their nodes are.
 //!
 //! A [`Machine`] is a disk, a clock and an address, on which node processes live and die. What
 //! outlasts a process is in here; what a process holds dies with it.
@@ -12,9 +12,11 @@ use std::{
     time::Duration,
 };
 
+use atoll_core::view::View;
 use atoll_node::{
     app::node::{Node, NodeSettings},
-    config::Config,
+    cluster::token::Token,
+    config::{Config, HostPort, NodeName, Secret},
     io::{
         Io,
         clock::SimClock,
@@ -27,13 +29,16 @@ use madsim::{
     runtime::{Handle, NodeHandle},
     task::NodeId,
 };
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 /// How long the end of a process takes to reach everyone who held something of it.
 const DEATH: Duration = Duration::from_millis(5);
 
 /// How often [`Machine::wait_ready`] looks.
 const LOOK: Duration = Duration::from_millis(5);
+
+/// Points of the ring: few, for a view is encoded and compared often.
+const RING_POINTS: u32 = 256;
 
 /// Where a process is in its life.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,12 +74,17 @@ struct Body {
     seed: u64,
     lives: AtomicU64,
     phase: Mutex<Phase>,
+    views: Mutex<Option<watch::Receiver<Arc<View>>>>,
     stop: Notify,
 }
 
 impl Body {
     fn set(&self, phase: Phase) {
         *self.phase.lock().unwrap_or_else(PoisonError::into_inner) = phase;
+    }
+
+    fn see(&self, views: Option<watch::Receiver<Arc<View>>>) {
+        *self.views.lock().unwrap_or_else(PoisonError::into_inner) = views;
     }
 
     /// One process, from its start to its end.
@@ -88,6 +98,7 @@ impl Body {
         };
         match Box::pin(Node::start(io, self.settings.clone())).await {
             Ok(node) => {
+                self.see(Some(node.cluster().views()));
                 self.set(Phase::Ready);
                 self.stop.notified().await;
                 node.stop().await;
@@ -112,8 +123,51 @@ pub struct Tuning {
     pub object_bytes_max: u64,
 }
 
-fn settings(ip: IpAddr, tuning: &Tuning) -> NodeSettings {
+/// Where other nodes are answered.
+const CLUSTER_PORT: u16 = 5001;
+
+/// How a machine's node comes to its cluster.
+#[derive(Clone, Debug)]
+pub struct Belonging {
+    /// The address of a member to join; `None` founds a cluster.
+    join: Option<IpAddr>,
+    token: Secret,
+    groups: u16,
+    session_timeout: Duration,
+}
+
+impl Belonging {
+    /// That of the founder. Its cluster spreads the repositories over so many groups.
+    pub fn founder(groups: u16, session_timeout: Duration, seed: u64) -> Belonging {
+        let token = Token::draw(None, &SimEntropy::new(seed)).reveal();
+        let token = Secret::parse(&token).expect("a token is a secret");
+        Belonging { join: None, token, groups, session_timeout }
+    }
+
+    /// That of one who joins the machine of that number.
+    pub fn joining(&self, number: u8) -> Belonging {
+        Belonging { join: Some(address(number)), ..self.clone() }
+    }
+}
+
+fn address(number: u8) -> IpAddr {
+    IpAddr::from([10, 0, 0, number])
+}
+
+fn settings(number: u8, tuning: &Tuning, belonging: Option<&Belonging>) -> NodeSettings {
+    let ip = address(number);
     let mut settings = NodeSettings::from(&Config::default());
+    settings.cluster.points = Some(RING_POINTS);
+    settings.cluster.listen = SocketAddr::new(ip, CLUSTER_PORT);
+    settings.cluster.insecure = true;
+    if let Some(belonging) = belonging {
+        let member = |ip| HostPort::parse(&SocketAddr::new(ip, CLUSTER_PORT).to_string());
+        settings.id = NodeName::parse(&format!("n{number}"));
+        settings.cluster.join = belonging.join.and_then(member).into_iter().collect();
+        settings.cluster.token = Some(belonging.token.clone());
+        settings.cluster.session_timeout = belonging.session_timeout;
+        settings.metadata.groups = belonging.groups;
+    }
     settings.http = SocketAddr::new(ip, 5000);
     settings.admin = SocketAddr::new(ip, 5002);
     settings.metadata.snapshot_interval = tuning.snapshot_interval;
@@ -137,15 +191,32 @@ pub fn host(name: &str, ip: IpAddr) -> NodeHandle {
 impl Machine {
     /// Sets a machine up and starts its node.
     pub fn start(number: u8, device: SimDisk, tuning: &Tuning, seed: u64) -> Machine {
-        let ip = IpAddr::from([10, 0, 0, number]);
+        Machine::begin(number, device, settings(number, tuning, None), seed)
+    }
+
+    /// Sets a machine up whose node belongs to a cluster of several.
+    pub fn member(
+        number: u8,
+        device: SimDisk,
+        tuning: &Tuning,
+        belonging: &Belonging,
+        seed: u64,
+    ) -> Machine {
+        let settings = settings(number, tuning, Some(belonging));
+        Machine::begin(number, device, settings, seed ^ u64::from(number) << 56)
+    }
+
+    fn begin(number: u8, device: SimDisk, settings: NodeSettings, seed: u64) -> Machine {
+        let ip = address(number);
         let body = Arc::new(Body {
             name: format!("n{number}"),
             device: device.clone(),
             clock: Arc::new(SimClock::new()),
-            settings: settings(ip, tuning),
+            settings,
             seed,
             lives: AtomicU64::new(0),
             phase: Mutex::new(Phase::Off),
+            views: Mutex::new(None),
             stop: Notify::new(),
         });
         let process = body.clone();
@@ -157,6 +228,22 @@ impl Machine {
             .build();
         partition::register(ip, host.id());
         Machine { http: body.settings.http, device, id: host.id(), body }
+    }
+
+    /// What it is called.
+    pub fn name(&self) -> &str {
+        &self.body.name
+    }
+
+    /// How many processes it has had.
+    pub fn lives(&self) -> u64 {
+        self.body.lives.load(Relaxed)
+    }
+
+    /// The view of its node, while there is one that serves.
+    pub fn view(&self) -> Option<Arc<View>> {
+        let views = self.body.views.lock().unwrap_or_else(PoisonError::into_inner);
+        views.as_ref().map(|views| views.borrow().clone())
     }
 
     /// Where its process is in its life.
@@ -196,6 +283,7 @@ impl Machine {
     async fn end(&self) {
         Handle::current().kill(self.id);
         tokio::time::sleep(DEATH).await;
+        self.body.see(None);
         self.body.set(Phase::Off);
     }
 
@@ -226,6 +314,16 @@ impl Machine {
         }
         if from_it {
             partition::cut(self.id, here);
+        }
+    }
+
+    /// Cuts the links between this machine and another: (to it, from it).
+    pub fn cut_off_from(&self, other: &Machine, (to_it, from_it): (bool, bool)) {
+        if to_it {
+            partition::cut(other.id, self.id);
+        }
+        if from_it {
+            partition::cut(self.id, other.id);
         }
     }
 

@@ -1,6 +1,7 @@
 //! What goes wrong: faults drawn from the seed, one after another, each ended before the next.
 //!
-//! One machine has one copy of everything, so only faults that it promises to survive are drawn:
+//! In a cluster one machine at a time is struck, and may be away for longer than its session lasts.
+//! A machine that is alone has one copy of everything, so only faults that it promises to survive are drawn:
 //! a lying disk is not among them, and rot meets blobs, whose bytes are checked, not the database.
 
 use std::{path::PathBuf, time::Duration};
@@ -67,6 +68,20 @@ impl Fault {
         Fault::ClockJump,
     ];
 
+    /// Those that a cluster is tried with: each leaves every copy as it was, or as durable as it
+    /// was acknowledged.
+    pub const OUTAGES: [Fault; 9] = [
+        Fault::Kill,
+        Fault::Stop,
+        Fault::PowerCut,
+        Fault::CrashAtOperation,
+        Fault::Slow,
+        Fault::Pause,
+        Fault::CutLink,
+        Fault::Lossy,
+        Fault::ClockJump,
+    ];
+
     /// May the node call for help because of it? A process that is killed or cut off has no reason.
     pub fn explains_errors(self) -> bool {
         use Fault::{CrashAtOperation, FailedSync, Full, IoErrors, Rot, SyncErrors};
@@ -78,6 +93,10 @@ impl Fault {
 pub struct Nemesis {
     /// Whom it does it to.
     pub machine: Machine,
+    /// The rest of its cluster.
+    pub others: Vec<Machine>,
+    /// Milliseconds for which a dead machine stays dead, at most.
+    pub away_millis: u64,
     /// Where damage is written down.
     pub book: Book,
     /// What it draws from.
@@ -124,7 +143,7 @@ impl Nemesis {
             }
             Fault::CutLink => {
                 let directions = *self.draw.pick(&[(true, true), (true, false), (false, true)]);
-                self.machine.cut_off_from_here(directions);
+                self.cut_off(directions);
                 self.wait(100..20_000).await;
                 self.machine.heal();
             }
@@ -144,9 +163,23 @@ impl Nemesis {
     }
 
     async fn come_back(&mut self) -> Result<(), String> {
-        self.wait(0..500).await;
+        self.wait(0..self.away_millis).await;
         self.machine.restart();
         self.machine.wait_ready(READY).await
+    }
+
+    /// Of its users, its peers, or both.
+    fn cut_off(&mut self, directions: (bool, bool)) {
+        let (of_users, of_peers) = match self.others.is_empty() {
+            true => (true, false),
+            false => *self.draw.pick(&[(true, true), (false, true), (false, true)]),
+        };
+        if of_users {
+            self.machine.cut_off_from_here(directions);
+        }
+        for other in self.others.iter().filter(|_| of_peers) {
+            self.machine.cut_off_from(other, directions);
+        }
     }
 
     /// The power goes now.

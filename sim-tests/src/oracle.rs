@@ -25,6 +25,23 @@ pub async fn judge(user: &mut User) -> Vec<String> {
     std::mem::take(&mut book.violations)
 }
 
+/// As [`judge`] for a cluster, where each of the users asks a node of its own: every node answers
+/// for everything.
+pub async fn judge_all(users: &mut [User]) -> Vec<String> {
+    if let Some(first) = users.first_mut() {
+        first.resume_all().await;
+    }
+    for user in users.iter_mut() {
+        scan(user).await;
+        wholeness(user).await;
+        goes_on(user).await;
+    }
+    let Some(first) = users.first() else { return Vec::new() };
+    let mut book = first.book.lock();
+    book.check_registers();
+    std::mem::take(&mut book.violations)
+}
+
 /// P1 and P3: reads every register over HTTP. All faults are over, so everything is answered,
 /// except what lost its only copy.
 async fn scan(user: &mut User) {

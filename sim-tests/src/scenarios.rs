@@ -1,5 +1,6 @@
 //! The scenarios by name.
 
+pub mod cluster;
 pub mod crash;
 pub mod mixed;
 pub mod story;
@@ -8,7 +9,7 @@ use std::collections::BTreeMap;
 
 use madsim::runtime::Runtime;
 
-use crate::{cluster, nemesis::Fault, trace};
+use crate::{cluster::host, nemesis::Fault, trace};
 use story::Story;
 
 /// What one run came to.
@@ -27,6 +28,8 @@ pub enum Scenario {
     Crash(Story),
     /// Random clients under random faults.
     Mixed,
+    /// Random clients of a cluster, one of whose machines at a time is out.
+    Cluster,
     /// Random clients, failed syncs, and a restart that does not reboot the machine. Not survived
     /// yet: kept to be run by whoever mends that, and no part of `sim ci`.
     FailedSync,
@@ -34,13 +37,14 @@ pub enum Scenario {
 
 impl Scenario {
     /// All of them.
-    pub const ALL: [Scenario; 7] = [
+    pub const ALL: [Scenario; 8] = [
         Scenario::Crash(Story::Push),
         Scenario::Crash(Story::TagMove),
         Scenario::Crash(Story::Delete),
         Scenario::Crash(Story::SessionResume),
         Scenario::Crash(Story::FirstStart),
         Scenario::Mixed,
+        Scenario::Cluster,
         Scenario::FailedSync,
     ];
 
@@ -49,6 +53,7 @@ impl Scenario {
         match self {
             Scenario::Crash(story) => story.name(),
             Scenario::Mixed => "mixed",
+            Scenario::Cluster => "cluster",
             Scenario::FailedSync => "failed-sync",
         }
     }
@@ -58,6 +63,7 @@ impl Scenario {
         match self {
             Scenario::Crash(story) => story.about(),
             Scenario::Mixed => "random clients, random faults, then everything is looked for",
+            Scenario::Cluster => "three nodes, clients at all of them, one machine at a time out",
             Scenario::FailedSync => "(not survived yet) failed syncs, a restart, later a power cut",
         }
     }
@@ -71,17 +77,18 @@ impl Scenario {
     pub fn run(self, seed: u64) -> Verdict {
         let runtime_seed = match self {
             Scenario::Crash(_) => seed / crash::CASES,
-            Scenario::Mixed | Scenario::FailedSync => seed,
+            Scenario::Mixed | Scenario::Cluster | Scenario::FailedSync => seed,
         };
         let runtime = Runtime::with_seed_and_config(runtime_seed, madsim::Config::default());
         runtime.block_on(async move {
             trace::start();
             // Scenarios run on a machine of their own: it is the clients' address.
-            let clients = cluster::host("clients", [10, 0, 1, 1].into());
+            let clients = host("clients", [10, 0, 1, 1].into());
             let scenario = clients.spawn(async move {
                 match self {
                     Scenario::Crash(story) => crash::run(story, seed).await,
                     Scenario::Mixed => mixed::run(seed, None).await,
+                    Scenario::Cluster => cluster::run(seed).await,
                     Scenario::FailedSync => mixed::run(seed, Some(Fault::FailedSync)).await,
                 }
             });

@@ -17,8 +17,8 @@ static START: OnceLock<Instant> = OnceLock::new();
 static LINES: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
 thread_local! {
-    /// The disk whose operations are told with every line: that of the node under test.
-    static DISK: RefCell<Option<SimDisk>> = const { RefCell::new(None) };
+    /// The disks whose operations are told with every line: those of the nodes under test.
+    static DISKS: RefCell<Vec<SimDisk>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Starts the clock.
@@ -28,7 +28,12 @@ pub fn start() {
 
 /// Names the disk to watch.
 pub fn watch(disk: &SimDisk) {
-    DISK.with(|watched| *watched.borrow_mut() = Some(disk.clone()));
+    DISKS.with(|watched| *watched.borrow_mut() = vec![disk.clone()]);
+}
+
+/// Names one more disk to watch.
+pub fn watch_also(disk: &SimDisk) {
+    DISKS.with(|watched| watched.borrow_mut().push(disk.clone()));
 }
 
 /// Simulated seconds since the start.
@@ -39,7 +44,7 @@ pub fn stamp() -> String {
 
 /// Adds a line.
 pub fn note(who: &str, what: impl Display) {
-    let disk = DISK.with(|watched| watched.borrow().as_ref().map(digest_of)).unwrap_or_default();
+    let disk: String = DISKS.with(|watched| watched.borrow().iter().map(digest_of).collect());
     let line = format!("{} {who} {what}{disk}", stamp());
     eprintln!("{line}");
     LINES.lock().unwrap_or_else(PoisonError::into_inner).push(line);

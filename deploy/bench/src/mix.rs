@@ -210,7 +210,7 @@ impl Client {
         self.state ^= self.state << 25;
         self.state ^= self.state >> 27;
         let number = self.state.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 32;
-        number * end >> 32
+        (number * end) >> 32
     }
 
     async fn get_until(

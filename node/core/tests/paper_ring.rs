@@ -1,5 +1,7 @@
 //! The paper's ring against vectors that an independent script made (`vectors/paper_ring.py`).
 
+#![allow(clippy::unwrap_used, reason = "a test panics when something is wrong")]
+
 use std::collections::BTreeMap;
 
 use atoll_core::ring::{NodeId, Position, paper};

@@ -2,9 +2,10 @@
 
 mod cluster;
 
-pub use cluster::{add_cluster, add_upkeep};
+pub use cluster::{add_cluster, add_repair};
 
 use crate::{
+    background::gc::Gc,
     metadata::Metadata,
     telemetry::{
         Metrics,
@@ -46,6 +47,19 @@ fn scrape_store(tiers: &Tiers, scrape: &mut Scrape<'_>) {
     scrape.value(&family::COPIES_DELETED, stats.deleted);
     scrape.value(&family::DISK_TOTAL_BYTES, stats.disk_total_bytes);
     scrape.value(&family::DISK_AVAILABLE_BYTES, stats.disk_available_bytes);
+}
+
+/// Adds collection, as far as this node drives it.
+pub fn add_gc(metrics: &Metrics, gc: Gc) {
+    metrics.add_source(move |scrape: &mut Scrape<'_>| {
+        let stats = gc.stats();
+        scrape.value(&family::GC_PASSES, stats.passes);
+        scrape.value(&family::GC_BLOBS, stats.condemned);
+        scrape.value(&family::GC_SPARED, stats.spared);
+        scrape.value(&family::GC_COPIES, stats.copies);
+        scrape.value(&family::GC_BYTES, stats.bytes);
+        scrape.value(&family::GC_FAILED, stats.failed);
+    });
 }
 
 fn scrape_metadata(metadata: &Metadata, scrape: &mut Scrape<'_>) {

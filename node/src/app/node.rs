@@ -252,7 +252,8 @@ impl Node {
             settings.upkeep,
             &stop_public,
         );
-        gauges::add_upkeep(&metrics, upkeep.workers.clone(), api.io().clock.clone());
+        gauges::add_gc(&metrics, upkeep.workers.gc.clone());
+        gauges::add_repair(&metrics, upkeep.workers.status.clone(), api.io().clock.clone());
         // It is set here only.
         let _ = workers.set(upkeep.workers.clone());
         let serving = Serving {

@@ -128,6 +128,14 @@ impl Authorities {
         current.chain(successor).chain(&self.retired_pem).map(String::as_str).collect()
     }
 
+    /// Looks whether [`Self::sign`] would take a request.
+    ///
+    /// # Errors
+    /// It would not.
+    pub fn check(&self, request_pem: &str) -> Result<(), SignError> {
+        parse(request_pem).map(drop)
+    }
+
     /// Signs a request (PKCS #10, PEM) for `name`, for `lifetime` from `now`; answers the
     /// certificate (PEM). Of the request only the public key is used: the signer decides on the rest.
     ///
@@ -140,14 +148,7 @@ impl Authorities {
         now: SystemTime,
         lifetime: Duration,
     ) -> Result<String, SignError> {
-        if request_pem.len() > REQUEST_BYTES_MAX {
-            return Err(SignError::TooLong(request_pem.len()));
-        }
-        let request = CertificateSigningRequestParams::from_pem(request_pem);
-        let request = request.map_err(SignError::BadRequest)?;
-        if *request.public_key.algorithm() != PKCS_ECDSA_P256_SHA256 {
-            return Err(SignError::OtherKey);
-        }
+        let request = parse(request_pem)?;
         let params = node_params(name, now, lifetime)?;
         let issuer = self.current.issuer()?;
         let signed = params.signed_by(&request.public_key, &issuer);
@@ -185,6 +186,19 @@ impl Authorities {
     pub fn without_retired(&self) -> Authorities {
         Authorities { retired_pem: Vec::new(), ..self.clone() }
     }
+}
+
+/// The public key of a request whose maker has the private one.
+fn parse(request_pem: &str) -> Result<CertificateSigningRequestParams, SignError> {
+    if request_pem.len() > REQUEST_BYTES_MAX {
+        return Err(SignError::TooLong(request_pem.len()));
+    }
+    let request = CertificateSigningRequestParams::from_pem(request_pem);
+    let request = request.map_err(SignError::BadRequest)?;
+    if *request.public_key.algorithm() != PKCS_ECDSA_P256_SHA256 {
+        return Err(SignError::OtherKey);
+    }
+    Ok(request)
 }
 
 /// The certificate of a node, but for its key.

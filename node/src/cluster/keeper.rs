@@ -139,9 +139,8 @@ async fn lost(leadership: &mut Leadership) {
 
 /// Waits for an event, for at most `pause`; whatever else has happened by then is taken along.
 async fn wait(events: &mut EventQueue, pause: Duration) -> Result<(), CoordinationError> {
-    match tokio::time::timeout(pause, events.next()).await {
-        Ok(None) => return Err(CoordinationError::Ended),
-        Ok(Some(_)) | Err(_) => {}
+    if let Ok(None) = tokio::time::timeout(pause, events.next()).await {
+        return Err(CoordinationError::Ended);
     }
     while events.try_next().is_some() {}
     Ok(())

@@ -228,9 +228,8 @@ impl Registrar {
                 Err(error) if matches!(error.refusal(), Some(Refusal::NoNode(_))) => {}
                 Err(error) => return Err(error),
             }
-            match tokio::time::timeout(LOOK_INTERVAL, events.next()).await {
-                Ok(None) => return Ok(()),
-                Ok(Some(_)) | Err(_) => {}
+            if let Ok(None) = tokio::time::timeout(LOOK_INTERVAL, events.next()).await {
+                return Ok(());
             }
             while events.try_next().is_some() {}
         }

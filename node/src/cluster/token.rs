@@ -23,7 +23,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{
     coordination::{CoordinationError, CreateMode, Op, Refusal, Session},
-    io::{Clock, Entropy},
+    io::{Clock, Entropy, Io},
     wire::{Protection, Security, tls::Fingerprint},
 };
 
@@ -242,6 +242,25 @@ pub async fn issue(
 ) -> Result<(), CoordinationError> {
     let path = path(token.id);
     session.create(&path, &record.encode(), CreateMode::PERSISTENT).await.map(drop)
+}
+
+/// Makes a token that lets one node in, within `lifetime`, and makes it known to the cluster.
+///
+/// # Errors
+/// Those of group 0, and `Failed` as long as a node that speaks TLS has no certificate.
+pub async fn mint(
+    session: &dyn Session,
+    security: &Security,
+    io: &Io,
+    lifetime: Duration,
+) -> Result<Token, CoordinationError> {
+    let authority = security.authority();
+    if authority.is_none() && !security.is_plaintext() {
+        return Err(CoordinationError::Failed("this node has no certificate yet".to_owned()));
+    }
+    let token = Token::draw(authority, io.entropy.as_ref());
+    issue(session, &token, &token.record(io.clock.wall(), lifetime, 1)).await?;
+    Ok(token)
 }
 
 /// The conditional write that uses `token` up. It is refused with `BadVersion` when somebody else

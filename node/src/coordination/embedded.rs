@@ -6,7 +6,7 @@
 //! - [`server`]: what a node does for any session, its own or a client's over gRPC;
 //! - [`session`]: a session of this node, with [`heartbeat`] keeping it alive;
 //! - [`keeper`]: the leader's clockwork that ends silent sessions;
-//! - [`hub`]: watches.
+//! - [`hub`]; the watches.
 
 mod heartbeat;
 mod hub;

@@ -57,6 +57,11 @@ impl Api {
     pub(super) async fn hand_on(&self, node: NodeId, ask: &Ask, body: &mut Body) -> Answer {
         let cluster = self.registry.blobs().cluster();
         if !cluster.view().is_up(node) {
+            if !cluster.lease_is_valid() || !cluster.is_seated() {
+                let message = "this node has lost touch with its cluster; ask another, or try again";
+                let cause = anyhow::anyhow!("it cannot say whether node {node} is up");
+                return Err(RegistryError::unavailable(message, cause));
+            }
             let message =
                 format_args!("node {node} held this upload and is gone; start the upload again");
             return Err(ErrorCode::BlobUploadUnknown.error(message));

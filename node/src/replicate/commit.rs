@@ -119,9 +119,12 @@ impl Replicator {
     }
 
     /// Is this node the whole cluster?
+    ///
+    /// Only a view that knows of this start of the node can say so: the founder of a cluster that
+    /// starts again, and reaches nobody, may remember one from before anybody joined.
     pub fn is_alone(&self) -> bool {
         let view = self.cluster().view();
-        view.copies() == 1 && view.members.len() == 1
+        view.copies() == 1 && view.members.len() == 1 && self.cluster().is_seated()
     }
 
     pub(super) fn require_lease(&self) -> Result<(), Fenced> {

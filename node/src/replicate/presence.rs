@@ -41,8 +41,9 @@ pub struct Pinned {
     pub out_of_reach: Vec<Digest>,
 }
 
-type Answers =
-    FuturesUnordered<BoxFuture<'static, (NodeId, Result<(Vec<Holding>, Epoch), Status>)>>;
+/// What a node says that it holds, and the epoch of its view when it looked.
+type Answer = (NodeId, Result<(Vec<Holding>, Epoch), Status>);
+type Answers = FuturesUnordered<BoxFuture<'static, Answer>>;
 
 impl Replicator {
     /// What this node itself holds.
@@ -97,11 +98,7 @@ impl Replicator {
         }
     }
 
-    fn ask_have(
-        &self,
-        node: NodeId,
-        digests: Vec<Digest>,
-    ) -> BoxFuture<'static, (NodeId, Result<(Vec<Holding>, Epoch), Status>)> {
+    fn ask_have(&self, node: NodeId, digests: Vec<Digest>) -> BoxFuture<'static, Answer> {
         let cluster = self.cluster().clone();
         Box::pin(async move { (node, Peer::new(&cluster, node).have(&digests).await) })
     }

@@ -8,7 +8,7 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use super::Security;
-use crate::io::Clock;
+use crate::{config::address::is_loopback, io::Clock};
 
 /// How a node's settings protect its connections with other nodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,7 +30,7 @@ impl Protection {
         always: bool,
         insecure: bool,
     ) -> Protection {
-        let local = [Some(listen), advertise].into_iter().flatten().all(|it| it.ip().is_loopback());
+        let local = [Some(listen), advertise].into_iter().flatten().all(|it| is_loopback(&it));
         match (always, local, insecure) {
             (true, _, _) | (false, false, false) => Protection::Mtls,
             (false, true, _) => Protection::Local,
@@ -60,6 +60,7 @@ mod tests {
         let (local, any, other) = ("127.0.0.1:1", "0.0.0.0:1", "10.0.0.1:1");
         assert_eq!(of(local, None, false, false), Protection::Local);
         assert_eq!(of("[::1]:1", Some(local), false, false), Protection::Local);
+        assert_eq!(of("[::ffff:127.0.0.1]:1", None, false, false), Protection::Local);
         assert_eq!(of(local, None, true, false), Protection::Mtls);
         for (listen, advertise) in [(any, None), (any, Some(local)), (local, Some(other))] {
             assert_eq!(of(listen, advertise, false, false), Protection::Mtls, "{listen}");

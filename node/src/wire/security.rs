@@ -104,6 +104,12 @@ impl Security {
         self.material().map(|material| material.identity.clone())
     }
 
+    /// The CA that signed this node's certificate, as a join token names it; `None` in plaintext and
+    /// before [`Self::install`].
+    pub fn authority(&self) -> Option<Fingerprint> {
+        self.identity()?.chain().get(1).map(|authority| Fingerprint::of(authority))
+    }
+
     pub(super) fn material(&self) -> Option<Arc<Material>> {
         let Inner::Mtls { state, .. } = &*self.inner else { return None };
         state.read().unwrap_or_else(PoisonError::into_inner).material.clone()

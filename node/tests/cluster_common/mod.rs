@@ -15,6 +15,7 @@ use atoll_node::{
     app::node::{Node, NodeSettings},
     cluster::{Cluster, token::Token},
     config::{Config, HostPort, NodeName, Secret},
+    coordination::Session,
     io::{Io, entropy::OsEntropy},
 };
 use tokio::runtime::Runtime;
@@ -105,6 +106,12 @@ impl TestNode {
             runtime.shutdown_background();
         }
         drop(node);
+    }
+
+    /// Does something with this node's session in group 0.
+    pub fn with_session<T>(&self, work: impl AsyncFnOnce(&dyn Session) -> T) -> T {
+        let session = self.node.as_ref().unwrap().session().get().unwrap();
+        self.runtime.as_ref().unwrap().block_on(work(session.as_ref()))
     }
 
     pub fn view(&self) -> Arc<View> {

@@ -10,6 +10,8 @@ use crate::{
 const META_SEEDS: u64 = 5;
 /// Seeds of `mixed`.
 const MIXED_SEEDS: u64 = 200;
+/// Seeds of `cluster`.
+const CLUSTER_SEEDS: u64 = 40;
 
 /// How sparsely each story is cut, and how many cases at least that must be. Odd strides meet both
 /// sides of an operation.
@@ -34,9 +36,11 @@ pub fn run(jobs: usize) -> anyhow::Result<bool> {
     }
     let mixed = campaign::tally(Scenario::Mixed, 0, MIXED_SEEDS, jobs)?;
     complete &= runs(&mixed) == MIXED_SEEDS;
+    let cluster = campaign::tally(Scenario::Cluster, 0, CLUSTER_SEEDS, jobs)?;
+    complete &= runs(&cluster) == CLUSTER_SEEDS;
     let caught = bite::caught(jobs)?;
-    passed += mixed.passed + caught;
-    failed += mixed.failed + bite::PLANTED - caught;
+    passed += mixed.passed + cluster.passed + caught;
+    failed += mixed.failed + cluster.failed + bite::PLANTED - caught;
     if !complete {
         println!("some runs did not happen");
     }

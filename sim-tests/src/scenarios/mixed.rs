@@ -66,8 +66,13 @@ async fn under_faults(
             tokio::spawn(Walk::new(user, draw, swarm.clone(), number).walk())
         })
         .collect();
-    let mut nemesis =
-        Nemesis { machine: machine.clone(), book: book.clone(), draw: Draw::new(seed, 2) };
+    let mut nemesis = Nemesis {
+        machine: machine.clone(),
+        others: Vec::new(),
+        away_millis: 500,
+        book: book.clone(),
+        draw: Draw::new(seed, 2),
+    };
     let mut struck = Ok(());
     for _ in 0..swarm.strikes {
         tokio::time::sleep(draw.millis(50..1_500)).await;

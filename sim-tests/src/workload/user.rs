@@ -7,12 +7,16 @@ use http::{Method, StatusCode, header::HeaderName};
 
 use crate::{
     client::{Body, Client, Reply, Unanswered, whole},
+    draw::Draw,
     history::Book,
     trace,
 };
 
 /// How long a user waits for an answer: longer than the node's own deadlines.
 const PATIENCE: Duration = Duration::from_secs(15);
+
+/// How likely a roaming user turns to any node with the next request.
+const ROAMING: f64 = 0.4;
 
 /// How an operation ended for the user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +32,11 @@ pub enum Answer {
 /// A user.
 pub struct User {
     pub(super) name: String,
-    pub(super) client: Client,
+    clients: Vec<Client>,
+    /// The client in use.
+    at: usize,
+    /// Draws the node of the next request, if the user goes from one to another.
+    roaming: Option<Draw>,
     /// What everybody did.
     pub book: Book,
 }
@@ -36,7 +44,29 @@ pub struct User {
 impl User {
     /// A user of the node at `target`.
     pub fn new(name: impl Into<String>, target: SocketAddr, book: Book) -> User {
-        User { name: name.into(), client: Client::new(target, PATIENCE), book }
+        let clients = vec![Client::new(target, PATIENCE)];
+        User { name: name.into(), clients, at: 0, roaming: None, book }
+    }
+
+    /// A user of a cluster, who goes from node to node, even within one upload.
+    pub fn roaming(
+        name: impl Into<String>,
+        targets: &[SocketAddr],
+        book: Book,
+        draw: Draw,
+    ) -> User {
+        let clients = targets.iter().map(|target| Client::new(*target, PATIENCE)).collect();
+        User { name: name.into(), clients, at: 0, roaming: Some(draw), book }
+    }
+
+    /// The node of the next request.
+    fn roam(&mut self) {
+        let nodes = self.clients.len() as u64;
+        if let Some(draw) = &mut self.roaming
+            && draw.chance(ROAMING)
+        {
+            self.at = draw.within(0..nodes) as usize;
+        }
     }
 
     pub(super) async fn ask(
@@ -46,7 +76,8 @@ impl User {
         fields: &[(HeaderName, String)],
         body: Body,
     ) -> Result<Reply, Unanswered> {
-        self.client.send(method, path, fields, body).await
+        self.roam();
+        self.clients[self.at].send(method, path, fields, body).await
     }
 
     pub(super) async fn get(&mut self, path: &str) -> Result<Reply, Unanswered> {
@@ -85,6 +116,8 @@ impl User {
             Err(Unanswered(why)) => ("unknown", format!("no answer: {why}")),
         };
         self.book.lock().count(outcome);
-        trace::note(&self.name, format_args!("{what} -> {text}"));
+        let at =
+            if self.roaming.is_some() { format!(" at n{}", self.at + 1) } else { String::new() };
+        trace::note(&self.name, format_args!("{what}{at} -> {text}"));
     }
 }

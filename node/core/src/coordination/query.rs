@@ -13,11 +13,11 @@ use crate::metadata::{
     record::{CorruptReason, CorruptRecord, Record},
 };
 
+/// Something of a znode with its status; none when there is no such znode.
+type Found<T, E> = Result<Option<(T, Stat)>, QueryError<E>>;
+
 /// The data and status of a znode, if it exists.
-pub fn get<K: KvRead + ?Sized>(
-    kv: &K,
-    path: Path<'_>,
-) -> Result<Option<(Vec<u8>, Stat)>, QueryError<K::Error>> {
+pub fn get<K: KvRead + ?Sized>(kv: &K, path: Path<'_>) -> Found<Vec<u8>, K::Error> {
     let found = znode(kv, path)?;
     Ok(found.map(|znode| {
         let stat = znode.stat();
@@ -34,10 +34,7 @@ pub fn stat<K: KvRead + ?Sized>(
 }
 
 /// The names of a znode's children in the order of their bytes, and its status, if it exists.
-pub fn children<K: KvRead + ?Sized>(
-    kv: &K,
-    path: Path<'_>,
-) -> Result<Option<(Vec<String>, Stat)>, QueryError<K::Error>> {
+pub fn children<K: KvRead + ?Sized>(kv: &K, path: Path<'_>) -> Found<Vec<String>, K::Error> {
     let Some(stat) = stat(kv, path)? else { return Ok(None) };
     let names = tails(kv, &keys::children_of(path), |tail, _| text(tail, "child"))?;
     Ok(Some((names, stat)))

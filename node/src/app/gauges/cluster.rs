@@ -5,11 +5,7 @@ use std::sync::Arc;
 use atoll_core::view::MemberState;
 
 use crate::{
-    app::upkeep::Workers,
-    background::{
-        gc::Gc,
-        status::{Phase, RepairStatus},
-    },
+    background::status::{Phase, RepairStatus},
     cluster::Cluster,
     io::Clock,
     metadata::{COORDINATION, Metadata},
@@ -29,11 +25,10 @@ pub fn add_cluster(metrics: &Metrics, blobs: Replicator, metadata: Metadata) {
     });
 }
 
-/// Adds repair, scrub and collection, and what they deleted, to the metrics.
-pub fn add_upkeep(metrics: &Metrics, workers: Workers, clock: Arc<dyn Clock>) {
+/// Adds repair, scrub and what they deleted to the metrics.
+pub fn add_repair(metrics: &Metrics, status: Arc<RepairStatus>, clock: Arc<dyn Clock>) {
     metrics.add_source(move |scrape: &mut Scrape<'_>| {
-        scrape_repair(&workers.status, clock.as_ref(), scrape);
-        scrape_collection(&workers.gc, scrape);
+        scrape_repair(&status, clock.as_ref(), scrape);
     });
 }
 
@@ -100,15 +95,4 @@ fn scrape_repair(status: &RepairStatus, clock: &dyn Clock, scrape: &mut Scrape<'
     scrape.value(&family::SCRUB_DAMAGED, stats.scrub_found_bad);
     scrape.value(&family::DISOWNED_COPIES, stats.disowned_removed);
     scrape.value(&family::DISOWNED_BYTES, stats.disowned_bytes);
-}
-
-fn scrape_collection(gc: &Gc, scrape: &mut Scrape<'_>) {
-    let stats = gc.stats();
-    scrape.value(&family::GC_PASSES, stats.passes);
-    scrape.value(&family::GC_ROUNDS, stats.rounds);
-    scrape.value(&family::GC_CONDEMNED, stats.condemned);
-    scrape.value(&family::GC_SPARED, stats.spared);
-    scrape.value(&family::GC_COPIES, stats.copies);
-    scrape.value(&family::GC_BYTES, stats.bytes);
-    scrape.value(&family::GC_FAILED, stats.failed);
 }

@@ -109,6 +109,8 @@ impl Admission {
         let session = self.session.get();
         let session = session.ok_or_else(|| Refused::NotNow("no session yet".to_owned()))?;
         let authorities = self.authorities()?;
+        // Before the token is used up for it.
+        authorities.as_ref().map_or(Ok(()), |known| known.check(&request.csr))?;
         let node = self.enter(session.as_ref(), &token, u128::from_be_bytes(nonce), record).await?;
         let (ca, certificate) = match authorities {
             Some(authorities) => {

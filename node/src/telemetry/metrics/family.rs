@@ -61,6 +61,12 @@ families! {
     BLOB_COMMIT_BYTES: Counter "atoll_blob_commit_bytes" "Bytes of blobs made durable";
     CORRUPT_BLOCKS: Counter "atoll_corrupt_blocks" "Blocks whose checksum was wrong when they were read";
     BLOBS_QUARANTINED: Gauge "atoll_blobs_quarantined" "Damaged copies set aside";
+    GC_PASSES: Counter "atoll_gc_passes" "Passes of collection that this node drove";
+    GC_BLOBS: Counter "atoll_gc_blobs" "Unneeded blobs collected while this node drove";
+    GC_SPARED: Counter "atoll_gc_spared" "Blobs that somebody came to need before they were collected";
+    GC_COPIES: Counter "atoll_gc_copies" "Copies deleted on all nodes by those collections";
+    GC_BYTES: Counter "atoll_gc_bytes" "Bytes freed on all nodes by those collections";
+    GC_FAILED: Counter "atoll_gc_failed" "Collections that had to go on later";
     COPIES_DELETED: Counter "atoll_copies_deleted" "Copies that this node deleted because nobody needs them here";
     BLOBS_HEALED: Counter "atoll_blobs_healed" "Damaged copies replaced by a new push";
     DISK_TOTAL_BYTES: Gauge "atoll_disk_total_bytes" "Size of the device of the data folder";
@@ -114,14 +120,6 @@ families! {
     SCRUB_DAMAGED: Counter "atoll_scrub_damaged" "Copies that were not what their digest says";
     DISOWNED_COPIES: Counter "atoll_disowned_copies_deleted" "Copies deleted because other nodes own them and have them";
     DISOWNED_BYTES: Counter "atoll_disowned_bytes_deleted" "Bytes of those copies";
-
-    GC_PASSES: Counter "atoll_gc_passes" "Passes of garbage collection that this node drove";
-    GC_ROUNDS: Counter "atoll_gc_rounds" "Rounds of them that condemned something";
-    GC_CONDEMNED: Counter "atoll_gc_blobs_condemned" "Blobs condemned by those rounds";
-    GC_SPARED: Counter "atoll_gc_blobs_spared" "Blobs spared because somebody came to need them meanwhile";
-    GC_COPIES: Counter "atoll_gc_copies_deleted" "Copies deleted on all nodes by those rounds";
-    GC_BYTES: Counter "atoll_gc_bytes_deleted" "Bytes of those copies";
-    GC_FAILED: Counter "atoll_gc_failed" "Rounds that could not be ended at once and go on later";
 
     PROCESS_CPU_SECONDS: Counter "process_cpu_seconds" "Processor time used, user and system";
     PROCESS_RESIDENT_BYTES: Gauge "process_resident_memory_bytes" "Resident memory";
