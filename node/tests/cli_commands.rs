@@ -98,12 +98,6 @@ fn a_wrong_call_exits_with_2() {
         assert!(output.stdout.is_empty() && !output.stderr.is_empty(), "{arguments:?}");
     }
     ended(
-        &atolld(&["dev", "--nodes", "3"], &[]),
-        2,
-        "",
-        "error: --nodes 3: this version runs one node; the cluster comes with a later one\n",
-    );
-    ended(
         &atolld(&["dev", "--port", "65535"], &[]),
         2,
         "",

@@ -29,10 +29,12 @@ async fn a_node_is_ready_when_all_parts_are_up_and_it_does_not_drain() {
     assert_eq!(status, 503);
     assert_eq!(
         body,
-        r#"{"ready":false,"draining":false,"checks":{"storage":"ready","metadata":"starting","listener":"ready"}}"#
+        r#"{"ready":false,"draining":false,"checks":{"storage":"ready","metadata":"starting","listener":"ready","cluster":"starting"}}"#
     );
 
     state.health.set(Check::Metadata, CheckState::Ready);
+    assert_eq!(get_path(&state, "/readyz").await.0, 503);
+    state.health.set(Check::Cluster, CheckState::Ready);
     assert_eq!(get_path(&state, "/readyz").await.0, 200);
     assert_eq!(get_path(&state, "/startupz").await.0, 200);
 
