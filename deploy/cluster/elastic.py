@@ -83,11 +83,14 @@ def grow(options, cluster, story):
 
 
 def shrink(options, cluster, story, stopped):
-    """The first nodes leave: drained, removed, stopped."""
+    """The first nodes leave: drained, removed from the cluster, stopped."""
     leaving = cluster.members[: options.many - options.few]
     staying = cluster.members[options.many - options.few :]
     for part in [leaving] if options.at_once else [[member] for member in leaving]:
         began = time.monotonic()
+        for member in part:
+            ask(staying[0].admin, f"/v1/nodes/{member.number}/drain", {})
+        wait_drained(staying, part)
         for member in part:
             ask(staying[0].admin, f"/v1/nodes/{member.number}/remove", {})
         wait_without(cluster, staying, part)
@@ -95,6 +98,17 @@ def shrink(options, cluster, story, stopped):
             stopped[member.address] = time.monotonic()
             member.stop()
         story(f"{', '.join(member.name for member in part)} left", began)
+
+
+def wait_drained(staying, leaving):
+    """Until no view has points for those who leave, and everything they held is elsewhere."""
+    numbers, began = {member.number for member in leaving}, time.monotonic()
+    while time.monotonic() - began < CHANGE_SECONDS_MAX:
+        views = [member.view() for member in staying]
+        if not any(view.open or any(view.members[number].in_ring for number in numbers if number in view.members) for view in views):
+            return
+        time.sleep(0.1)
+    raise TimeoutError(f"{', '.join(member.name for member in leaving)} not drained within {CHANGE_SECONDS_MAX} s: {staying[0].view()}\n{staying[0].log_end()}")
 
 
 def wait_without(cluster, staying, leaving):
