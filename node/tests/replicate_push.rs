@@ -238,3 +238,16 @@ async fn a_writer_with_an_older_view_is_sent_to_the_newer_one() {
     let holders = fleet.holders(&digest).await;
     assert!(fleet.owners(&digest).iter().all(|owner| holders.contains(owner)), "{holders:?}");
 }
+
+/// Suspicion reorders, it does not exclude: who was passed over is asked when another owner fails.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_suspected_owner_is_asked_when_another_one_fails() {
+    let mut fleet = Fleet::start(3, 3).await;
+    let (at, dead, suspected) = (NodeId(1), NodeId(2), NodeId(3));
+    let content = content(300_000, 7);
+    let digest = sha256(&content);
+    fleet.kill(dead).await;
+    fleet.blobs(at).cluster().suspect(suspected);
+    push(fleet.blobs(at), &content, &digest).await;
+    assert_eq!(fleet.holders(&digest).await, [at, suspected]);
+}

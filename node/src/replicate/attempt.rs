@@ -82,10 +82,20 @@ impl Attempt<'_> {
         // Owners without a copy that nobody stands in for yet.
         let mut missing: VecDeque<NodeId> = plan.passed_over.iter().copied().collect();
         missing.iter().for_each(|node| tally.failed(*node));
+        let mut reserve = plan.passed_over.clone();
         self.begin(&plan, own, early, &mut running)?;
         loop {
             match tally.verdict() {
                 WriteVerdict::Enough => return Ok(()),
+                // Suspicion is only a hint: who was passed over may do very well.
+                WriteVerdict::Impossible(_) if !reserve.is_empty() => {
+                    missing.retain(|node| !reserve.contains(node));
+                    for node in std::mem::take(&mut reserve) {
+                        tally.asked(node);
+                        running.push(self.send(vec![node], None));
+                    }
+                    continue;
+                }
                 WriteVerdict::Impossible(_) => return Err(self.too_few(&tally, reasons).into()),
                 WriteVerdict::Ask(node) => {
                     let owner = missing.pop_front();

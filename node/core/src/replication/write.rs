@@ -116,6 +116,15 @@ impl WriteTally {
         }
     }
 
+    /// A node that was given up without being asked is asked after all.
+    pub fn asked(&mut self, node: NodeId) {
+        if let Some(answer) = self.asked.get_mut(&node)
+            && *answer == Answer::Failed
+        {
+            *answer = Answer::Pending;
+        }
+    }
+
     /// What the answers so far mean. Asking again after [`WriteVerdict::Ask`] names the next.
     pub fn verdict(&mut self) -> WriteVerdict {
         let owners = |answer| self.count(answer, |node| self.plan.owners.contains(node));
