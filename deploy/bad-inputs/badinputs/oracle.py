@@ -31,7 +31,9 @@ LAYOUT = re.compile(
         dev\.json | atolld\.toml | [a-z0-9_-]+\.log | log | data | lock | LOCK
       | uploads(/UUID(/data)?)? | sessions(/UUID(\.tmp|\.new)?)?
       | blobs(/sha(256|512)(/[0-9a-f]{2}(/([0-9a-f]{64}|[0-9a-f]{128})(/data)?)?)?)?
-      | node-id
+      | node-id | join-token | scrub-cursor
+      | (hints | outbox)(/\d+-sha(256|512)-([0-9a-f]{64}|[0-9a-f]{128}))?
+      | tls(/[a-z-]+\.pem)?
       | quarantine(/sha(256|512))?(/sha(256|512)-([0-9a-f]{64}|[0-9a-f]{128})-\d+)?(/data)?
       | metadata(/[A-Za-z0-9._-]+){0,3} | [a-z_-]+\.(toml|redb|json)
     )?/?""".replace("UUID", UUID),
