@@ -12,6 +12,7 @@ import struct
 import sys
 import tempfile
 import threading
+import time
 import unittest
 import zlib
 
@@ -204,6 +205,10 @@ class RoundRobin(unittest.TestCase):
         self.assertFalse(self.proxy.is_quiet(5), "an upload is open")
         for _ in range(6):
             self.ask("GET", "/")
+        # The client has its answer a moment before the proxy has ended the request.
+        deadline = time.monotonic() + 5
+        while not self.proxy.is_quiet(5) and time.monotonic() < deadline:
+            time.sleep(0.01)
         self.assertTrue(self.proxy.is_quiet(5), "and was left alone")
 
 
