@@ -121,8 +121,11 @@ pub fn objections(
     if let Some(change) = changes.iter().find(needed) {
         return Err(AdminError::NotDrained(NodeId(change.node)));
     }
-    let all_down = changes.iter().all(|change| !view.is_up(NodeId(change.node)));
-    if is_moving(view) && !all_down {
+    // Whoever takes a dead node's place is named with it, and waits for its turn by itself.
+    let is_dead = |change: &NodeChange| !view.is_up(NodeId(change.node));
+    let waits = |change: &NodeChange| is_dead(change) || change.change == Change::Undrain;
+    let frees_the_dead = changes.iter().any(is_dead) && changes.iter().all(waits);
+    if is_moving(view) && !frees_the_dead {
         return Err(AdminError::StillMoving);
     }
     Ok(())
