@@ -18,7 +18,7 @@ use self::down::DownTimers;
 use super::{Cluster, SessionSlot, znodes};
 use crate::{
     coordination::{CoordinationError, EventQueue, Refusal, Session, WatchMode},
-    io::Io,
+    io::{Io, Sometimes},
     metadata::{COORDINATION, Leadership, Metadata},
 };
 
@@ -125,6 +125,7 @@ impl Keeper {
             }
             // Somebody else wrote meanwhile, or an earlier try of this node's did arrive.
             Err(error) if matches!(error.refusal(), Some(Refusal::BadVersion { .. })) => {
+                Sometimes::ViewRaceLost.reached();
                 session.sync(znodes::VIEW).await
             }
             Err(error) => Err(error),
