@@ -71,6 +71,7 @@ impl Replicator {
         let (view, me) = (self.cluster().view(), self.cluster().me());
         let mut tally = AbsenceTally::new(&view, digest);
         match own {
+            Holding::Absent if Plant::AbsenceFromOne.is_planted() => return Presence::Absent,
             Holding::Absent => tally.absent(me),
             _ => tally.unreachable(me),
         }
@@ -174,7 +175,8 @@ impl Replicator {
         lacking: Vec<NodeId>,
         pinned: &mut Pinned,
     ) {
-        if copies == 0 && self.find(digest).await == Presence::Absent {
+        let may_be_absent = copies == 0 || Plant::AbsenceFromOne.is_planted();
+        if may_be_absent && self.find(digest).await == Presence::Absent {
             pinned.absent.push(*digest);
             return;
         }

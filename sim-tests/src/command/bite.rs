@@ -4,7 +4,7 @@ use atoll_node::io::plant::Plant;
 
 use crate::{
     runner::{Job, run_all},
-    scenarios::{Scenario, story::Story},
+    scenarios::{Scenario, crash::STORY_ENDED, story::Story},
 };
 
 /// Where a planted bug must show, and how long that may take.
@@ -38,7 +38,7 @@ const TRAPS: [Trap; Plant::ALL.len()] = [
     quick(story(Plant::SkipNameSync, Story::Push, 5)),
     story(Plant::SkipDataSync, Story::Push, 5),
     quick(story(Plant::AckBeforeLogSync, Story::TagMove, 3)),
-    story(Plant::PurgeUnsynced, Story::TagMove, 3),
+    story(Plant::PurgeUnsynced, Story::Compact, 37),
     story(Plant::RecordBeforeBytes, Story::SessionResume, 3),
     alone(Plant::SkipBlockCheck),
     alone(Plant::ReuseRequestId),
@@ -124,7 +124,12 @@ fn spring(trap: &Trap, bite: &Bite) -> anyhow::Result<bool> {
         tried += 1;
         if !ended.passed {
             let violation = ended.output.lines().find_map(|line| line.strip_prefix("VIOLATION "));
-            found = Some((ended.job.seed, violation.unwrap_or_default().to_owned()));
+            let violation = violation.unwrap_or_default();
+            // A story that has ended has nothing more to show.
+            if violation.contains(STORY_ENDED) {
+                return false;
+            }
+            found = Some((ended.job.seed, violation.to_owned()));
         }
         found.is_none()
     })?;

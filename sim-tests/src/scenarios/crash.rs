@@ -31,6 +31,9 @@ pub const CASES: u64 = 10_000;
 /// The case that never crashes, but at its quiet end: it also counts the operations.
 pub const UNCUT: u64 = CASES - 2;
 
+/// What a case beyond the end of its story is told.
+pub const STORY_ENDED: &str = "the story has but";
+
 /// How each crashed disk is cut. The last two draw what survives, so each is tried twice.
 const LOSSES: [Loss; 6] =
     [Loss::DropAll, Loss::KeepAll, Loss::Random, Loss::Random, Loss::Torn, Loss::Torn];
@@ -81,7 +84,7 @@ pub async fn run(story: Story, seed: u64) -> Verdict {
             verdict.counts.insert("operations".to_owned(), operations);
             // A case whose crash never comes would pass without having tested anything.
             if operations <= case.operation && !case.is(UNCUT) {
-                verdict.violations.push(format!("the story has but {operations} operations"));
+                verdict.violations.push(format!("{STORY_ENDED} {operations} operations"));
             }
         }
         Err(violation) => verdict.violations.push(violation),
