@@ -47,6 +47,11 @@ pub fn watch_also(disk: &SimDisk) {
     DISKS.with(|watched| watched.borrow_mut().push(disk.clone()));
 }
 
+/// Simulated milliseconds since the start.
+pub fn elapsed_millis() -> u64 {
+    START.get().map_or(0, |start| start.elapsed().as_millis() as u64)
+}
+
 /// Simulated seconds since the start.
 pub fn stamp() -> String {
     let elapsed = START.get().map_or(0, |start| start.elapsed().as_micros());

@@ -24,7 +24,7 @@ use crate::{
         CoordinationError, Coordinator, CreateMode, EventQueue, Liveness, Op, Refusal, Session,
         WatchMode,
     },
-    io::Io,
+    io::{Io, Sometimes},
 };
 
 /// Pause before something that did not work is tried again.
@@ -168,7 +168,10 @@ impl Registrar {
         let create = Op::Create { path: path.clone(), data, mode: CreateMode::EPHEMERAL };
         let mut ops = match session.exists(&path).await? {
             Some(stat) if stat.ephemeral_owner == Some(session.id()) => return Ok(()),
-            Some(_) => vec![Op::Delete { path, version: None }, create],
+            Some(_) => {
+                Sometimes::GhostReplaced.reached();
+                vec![Op::Delete { path, version: None }, create]
+            }
             None => vec![create],
         };
         // The record must say the same, or the address would go back when the node goes down.
