@@ -21,7 +21,10 @@
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod docker_config;
+pub mod format;
 mod image_ref;
+mod local_files;
 mod verify;
 
 pub use atoll_core::{Algorithm, Digest, Reference, RepoName, Tag, digest, name};
