@@ -10,6 +10,7 @@
 //! manifest: there the config and the layers keep their bytes, and one is made for them.
 
 mod archive;
+mod archive_file;
 mod descriptor;
 mod docker_archive;
 mod document;
@@ -18,12 +19,12 @@ mod folder;
 mod graph;
 mod index;
 mod layout;
-mod platform;
 mod tar_read;
 mod tar_write;
 mod tree;
 
 pub use archive::{ArchiveKind, Member, members};
+pub use archive_file::ArchiveFile;
 pub use descriptor::Descriptor;
 pub use docker_archive::{DockerArchive, Image, Saved};
 pub use document::Document;
@@ -32,7 +33,6 @@ pub use folder::{BlobFile, LayoutFolder};
 pub use graph::{Graph, Walk};
 pub use index::{IMAGE_NAME, Index, REF_NAME};
 pub use layout::Layout;
-pub use platform::{InvalidPlatform, Platform};
 pub use tar_write::{END, header, padding};
 pub use tree::{Piece, Tree};
 

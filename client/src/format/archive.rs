@@ -30,8 +30,8 @@ pub enum Member {
     Blob(String, Box<Descriptor>),
 }
 
-/// The files of an archive that holds `graph` under the name `image`; a name without a tag names
-/// nothing in it, as docker has it.
+/// The files of an archive that holds `graph` under the name `image`, or under `other` when that is
+/// given; an image without a tag has no name in it, as docker has it.
 ///
 /// # Errors
 /// The format holds one image, and this is none.
@@ -39,16 +39,17 @@ pub fn members(
     kind: ArchiveKind,
     graph: &Graph,
     image: &ImageRef,
+    other: Option<&str>,
 ) -> Result<Vec<Member>, FormatError> {
     let mut members = vec![
         Member::Document(LAYOUT_FILE.to_owned(), LAYOUT_TEXT.as_bytes().to_vec()),
-        Member::Document(INDEX_FILE.to_owned(), json(&index(graph, image))),
+        Member::Document(INDEX_FILE.to_owned(), json(&index(graph, image, other))),
     ];
     if kind == ArchiveKind::Docker {
         let (config, layers) = graph.image()?;
         let list = [Saved {
             config: blob_path(&config.digest),
-            repo_tags: full_name(image).into_iter().collect(),
+            repo_tags: other.map(str::to_owned).or(full_name(image)).into_iter().collect(),
             layers: layers.iter().map(|layer| blob_path(&layer.digest)).collect(),
         }];
         members.push(Member::Document(LIST_FILE.to_owned(), json(&list)));
@@ -62,11 +63,17 @@ pub fn members(
     Ok(members)
 }
 
-fn index(graph: &Graph, image: &ImageRef) -> Index {
+fn index(graph: &Graph, image: &ImageRef, other: Option<&str>) -> Index {
     let mut root = graph.root.clone();
-    if let (Some(tag), Some(name)) = (image.tag(), full_name(image)) {
-        root.annotations.insert(REF_NAME.to_owned(), tag.to_string());
-        root.annotations.insert(IMAGE_NAME.to_owned(), name);
+    let tag = image.tag().map(ToString::to_string);
+    let (short, full) = match other {
+        Some(other) => (Some(other.to_owned()), Some(other.to_owned())),
+        None => (tag, full_name(image)),
+    };
+    for (key, name) in [(REF_NAME, short), (IMAGE_NAME, full)] {
+        if let Some(name) = name {
+            root.annotations.insert(key.to_owned(), name);
+        }
     }
     let mut index = Index::default();
     index.put(root);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use atoll_core::Digest;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::Platform;
+use crate::Platform;
 
 /// Starts of the media types of layers that a registry need not hold.
 const NON_DISTRIBUTABLE: [&str; 2] = [
@@ -25,7 +25,7 @@ pub struct Descriptor {
     pub size: u64,
     /// What it runs on, in an index.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub platform: Option<Platform>,
+    platform: Option<serde_json::Value>,
     /// What was noted about it.
     #[serde(
         default,
@@ -49,6 +49,12 @@ impl Descriptor {
             annotations: BTreeMap::new(),
             rest: BTreeMap::new(),
         }
+    }
+
+    /// What it runs on, if that is said.
+    pub fn platform(&self) -> Option<Platform> {
+        // Kept as it was written: some name versions and features too.
+        serde_json::from_value(self.platform.clone()?).ok()
     }
 
     /// Whether the content may be missing: a registry need not hold it.

@@ -8,9 +8,10 @@ use std::collections::{BTreeSet, VecDeque};
 use atoll_core::{Digest, manifest::MANIFEST_DESCRIPTORS_MAX};
 
 use super::{
-    Descriptor, Document, FormatError, Platform,
+    Descriptor, Document, FormatError,
     document::{check_size, is_index},
 };
+use crate::Platform;
 
 /// The deepest nesting of indexes that is followed. Real ones have one level; some tools put a second
 /// around it.
@@ -94,7 +95,7 @@ impl Walk {
             }
             Document::Index(entries) => {
                 if let Some(platform) = &self.platform {
-                    let chosen = platform.choose(&entries)?.clone();
+                    let chosen = choose(platform, &entries)?.clone();
                     self.follow(chosen, depth)?;
                     // What was chosen stands for the index, which is left behind.
                     return Ok(());
@@ -131,4 +132,14 @@ impl Walk {
         }
         Ok(())
     }
+}
+
+/// The first entry of an index that runs where it is wanted.
+fn choose<'a>(wanted: &Platform, entries: &'a [Descriptor]) -> Result<&'a Descriptor, FormatError> {
+    let fits = |entry: &&Descriptor| entry.platform().is_some_and(|one| wanted.accepts(&one));
+    entries.iter().find(fits).ok_or_else(|| {
+        let offered: Vec<String> =
+            entries.iter().filter_map(Descriptor::platform).map(|one| one.to_string()).collect();
+        FormatError::NoPlatform { wanted: wanted.to_string(), offered: offered.join(", ") }
+    })
 }

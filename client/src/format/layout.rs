@@ -6,10 +6,10 @@ use atoll_core::manifest::{MANIFEST_BYTES_MAX, media_type::OCI_INDEX};
 use serde::Deserialize;
 
 use super::{
-    Descriptor, FormatError, Graph, INDEX_FILE, Index, LAYOUT_FILE, Piece, Platform, Tree, Walk,
-    blob_path, document::check_size,
+    Descriptor, FormatError, Graph, INDEX_FILE, Index, LAYOUT_FILE, Piece, Tree, Walk, blob_path,
+    document::check_size,
 };
-use crate::VerifiedReader;
+use crate::{Platform, VerifiedReader};
 
 /// The longest `oci-layout` in bytes; it holds one version.
 const LAYOUT_BYTES_MAX: u64 = 4096;

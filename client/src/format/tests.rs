@@ -39,7 +39,10 @@ fn index(images: &[(&str, &Descriptor)]) -> (Descriptor, Vec<u8>) {
     let mut index = Index::default();
     for (platform, image) in images {
         let mut entry = (*image).clone();
-        entry.platform = Some(platform.parse().unwrap());
+        let platform: crate::Platform = platform.parse().unwrap();
+        let mut value = serde_json::to_value(&entry).unwrap();
+        value["platform"] = serde_json::to_value(&platform).unwrap();
+        entry = serde_json::from_value(value).unwrap();
         index.put(entry);
     }
     let bytes = serde_json::to_vec(&index).unwrap();
@@ -160,7 +163,7 @@ fn an_archive_of_either_kind_is_read_back() {
     walk.found(blobs[0].clone()).unwrap();
     let graph = walk.finish().unwrap();
     let name = "reef-1:5000/team/app:v1".parse().unwrap();
-    let docker = packed(&members(ArchiveKind::Docker, &graph, &name).unwrap(), &blobs);
+    let docker = packed(&members(ArchiveKind::Docker, &graph, &name, None).unwrap(), &blobs);
 
     let layout = Layout::open(opened(root.path(), &docker).unwrap()).unwrap();
     for wanted in [None, Some("v1"), Some("reef-1:5000/team/app:v1")] {

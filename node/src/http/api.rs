@@ -273,6 +273,11 @@ fn log_error(error: &RegistryError, id: RequestId, parts: &Parts) {
     let (id, status) = (id.text(), error.status.as_u16());
     let path: String = path.chars().take(ECHO_CHARS_MAX).collect();
     match &error.cause {
+        // The cluster or the disk cannot for now, and clients try again: what keeps it from it is
+        // told where it happens.
+        Some(cause) if error.status == StatusCode::SERVICE_UNAVAILABLE => {
+            tracing::warn!(request_id = id, %method, path, status, %error, cause = format!("{cause:#}"), "request put off");
+        }
         Some(cause) if error.status.is_server_error() => {
             tracing::error!(request_id = id, %method, path, status, %error, cause = format!("{cause:#}"), "request failed");
         }
