@@ -13,7 +13,7 @@ use atoll_core::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{Descriptor, FormatError, Piece, Tree, descriptor::null_is_empty};
+use super::{Descriptor, FormatError, Graph, Piece, Tree, descriptor::null_is_empty};
 use crate::VerifiedReader;
 
 /// The file that lists the images.
@@ -79,6 +79,23 @@ struct Manifest<'a> {
     media_type: &'a str,
     config: &'a Descriptor,
     layers: &'a [Descriptor],
+}
+
+impl Image {
+    /// The image with all that belongs to it.
+    pub fn graph(&self) -> Graph {
+        let mut blobs: Vec<Descriptor> = Vec::new();
+        for (blob, _) in &self.blobs {
+            if !blobs.iter().any(|known| known.digest == blob.digest) {
+                blobs.push(blob.clone());
+            }
+        }
+        Graph {
+            root: self.descriptor.clone(),
+            documents: vec![(self.descriptor.clone(), self.manifest.clone())],
+            blobs,
+        }
+    }
 }
 
 impl DockerArchive {

@@ -99,6 +99,12 @@ pub enum FormatError {
         /// The folder.
         path: PathBuf,
     },
+    /// A blob is not there.
+    #[error("the blob `{digest}` is missing; the image is not complete")]
+    MissingBlob {
+        /// Which one.
+        digest: Digest,
+    },
     /// Nothing was read.
     #[error("there is no image")]
     Empty,
