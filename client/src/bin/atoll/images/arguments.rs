@@ -1,12 +1,12 @@
 //! The words of the commands for images.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use atoll_client::Platform;
 use clap::{Args, Subcommand};
 
 use super::place::{Place, SourcePlace};
-use crate::cli::Output;
+use crate::{cli::Output, human};
 
 /// What stands under the help of each command.
 const EXIT_CODES: &str = "Exit codes: 0 done; 1 failed; 2 wrong call; 3 not found; 4 not authorised; \
@@ -66,6 +66,9 @@ pub struct Connection {
     /// PEM file with certificates to trust beside the system's
     #[arg(long = "ca-file", value_name = "FILE")]
     pub ca_files: Vec<PathBuf>,
+    /// How long it is tried while nobody answers
+    #[arg(long, value_name = "TIME", default_value = "20s", value_parser = human::parse_duration)]
+    pub timeout: Duration,
 }
 
 /// What is printed.

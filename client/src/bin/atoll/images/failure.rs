@@ -1,7 +1,9 @@
 //! Why a command for images ends without having done what was asked, and its exit code.
 
+use std::io;
+
 use atoll_client::{
-    BuildError, CopyError, Kind, PullError, PushError, RequestError, ViewError,
+    BuildError, ContentError, CopyError, Kind, PullError, PushError, RequestError, ViewError,
     docker_config::DockerConfigError, format::FormatError,
 };
 
@@ -75,7 +77,24 @@ macro_rules! by_kind {
         }
     )*};
 }
-by_kind!(RequestError, PullError, PushError, CopyError);
+by_kind!(RequestError, PullError, CopyError);
+
+impl From<PushError> for Failure {
+    fn from(error: PushError) -> Failure {
+        match &error {
+            // What is wrong lies here, not in the registry.
+            PushError::Source(failure) if is_of_content(&failure.cause) => Failure {
+                class: Class::Content,
+                text: format!("{error}; the image is damaged where it is: make it anew"),
+            },
+            _ => Failure::of(error.kind(), error.to_string()),
+        }
+    }
+}
+
+fn is_of_content(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|inner| inner.is::<ContentError>())
+}
 
 impl From<ViewError> for Failure {
     fn from(error: ViewError) -> Failure {
@@ -103,7 +122,7 @@ impl From<DockerConfigError> for Failure {
 impl From<FormatError> for Failure {
     fn from(error: FormatError) -> Failure {
         let class = match &error {
-            FormatError::Io { error, .. } if error.kind() == std::io::ErrorKind::NotFound => {
+            FormatError::Io { error, .. } if error.kind() == io::ErrorKind::NotFound => {
                 Class::NotFound
             }
             FormatError::NoSuchImage { .. } | FormatError::NoPlatform { .. } => Class::NotFound,

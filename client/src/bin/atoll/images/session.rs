@@ -6,7 +6,7 @@ use std::{
 };
 
 use atoll_client::{
-    Client, Credential, Credentials, ImageRef, RegistryHost, Seed, TlsSettings,
+    Client, Credential, Credentials, ImageRef, Limits, RegistryHost, Seed, TlsSettings,
     docker_config::{DockerConfig, Login, places},
 };
 use futures_util::future::BoxFuture;
@@ -62,7 +62,10 @@ impl Connection {
         let seeds = seeds.map_err(|error| Failure::usage(error.to_string()))?;
         let tls = TlsSettings { ca_files: self.ca_files.clone(), insecure_http: self.plain_http };
         let agent = concat!("atoll/", env!("CARGO_PKG_VERSION"));
-        let builder = Client::builder(seeds).tls(tls).credentials(credentials).user_agent(agent);
+        // Longer than a node may be dead before the others have taken over.
+        let limits = Limits { patience: self.timeout, ..Limits::default() };
+        let builder = Client::builder(seeds).tls(tls).credentials(credentials).limits(limits);
+        let builder = builder.user_agent(agent);
         Ok(builder.registry(name).build()?)
     }
 }
@@ -115,11 +118,18 @@ pub fn credential(login: Login) -> Credential {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn connection(registry: &[&str]) -> Connection {
         let registry = registry.iter().map(|text| (*text).to_owned()).collect();
-        Connection { registry, plain_http: false, ca_files: Vec::new() }
+        Connection {
+            registry,
+            plain_http: false,
+            ca_files: Vec::new(),
+            timeout: Duration::from_secs(1),
+        }
     }
 
     #[test]
