@@ -184,6 +184,7 @@ pub const DOOR_EXCEPTIONS: &[(&str, &str, &str)] = &[
     ("node/src/app/dev.rs", "Instant::now", "the parent of dev mode is never simulated"),
     ("node/src/app/dev/plan.rs", "TcpListener", "dev mode tries a port; nothing is served on it"),
     ("node/src/app/dev/child.rs", "std::fs", "dev mode writes files for its child processes"),
+    ("client/src/local_files.rs", "std::fs", "files of a person's machine, never simulated"),
     ("client/src/bin/atoll/admin.rs", "TcpStream", "the command line is never simulated"),
     ("client/src/bin/atoll/watch.rs", "Instant::now", "the command line is never simulated"),
 ];
