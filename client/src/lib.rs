@@ -21,6 +21,8 @@
 //! ```
 #![forbid(unsafe_code)]
 
+#[cfg(not(madsim))]
+pub mod agent;
 mod image_ref;
 mod verify;
 

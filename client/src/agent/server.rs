@@ -1,0 +1,118 @@
+//! The agent as a process: listens, answers, stops.
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use http::Request;
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    server::graceful::GracefulShutdown,
+};
+use tokio::{net::TcpStream, sync::Semaphore};
+use tracing::{debug, info, warn};
+
+use super::{api::Api, cache::Cache, guard, host, namespace::Names, placement::Placement};
+
+/// Connections at once; more wait to be accepted. A pull uses about four.
+const CONNECTIONS_MAX: usize = 2048;
+/// How long a caller may take for the head of a request, and a connection may be idle.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long answers under way may take when the agent stops.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
+/// The pause after a connection could not be accepted: there may be no room for one more file.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// An agent that listens.
+#[derive(Debug)]
+pub struct Server {
+    listener: tokio::net::TcpListener,
+    api: Arc<Api>,
+}
+
+impl Server {
+    /// Listens on `listen`, which must be on loopback.
+    ///
+    /// # Errors
+    /// It is not, or the address is taken.
+    pub async fn bind(
+        listen: SocketAddr,
+        names: Names,
+        placement: Arc<dyn Placement>,
+        cache: Cache,
+    ) -> io::Result<Server> {
+        let listen = guard::loopback(listen)
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+        let listener = host::listen(listen).await?;
+        let api = Api::new(listener.local_addr()?, names, placement, cache);
+        Ok(Server { listener, api: Arc::new(api) })
+    }
+
+    /// Where it listens.
+    ///
+    /// # Errors
+    /// The system does not say.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Answers until `stop`, then ends what is under way.
+    pub async fn run(self, stop: impl Future<Output = ()>) {
+        let graceful = GracefulShutdown::new();
+        let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        tokio::pin!(stop);
+        loop {
+            // The semaphore is never closed.
+            let accepted = async {
+                let permit = room.clone().acquire_owned().await;
+                (self.listener.accept().await, permit)
+            };
+            let (accepted, permit) = tokio::select! {
+                biased;
+                () = &mut stop => break,
+                accepted = accepted => accepted,
+            };
+            let stream = match accepted {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    warn!(%error, "cannot accept a connection");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            };
+            let serving = graceful.watch(connection(stream, self.api.clone()));
+            tokio::spawn(async move {
+                let _permit = permit;
+                if let Err(error) = serving.await {
+                    debug!(%error, "a connection ended early");
+                }
+            });
+        }
+        drop(self.listener);
+        info!("stopping");
+        if tokio::time::timeout(DRAIN_TIMEOUT, graceful.shutdown()).await.is_err() {
+            warn!("stopped with answers under way");
+        }
+    }
+}
+
+fn connection(
+    stream: TcpStream,
+    api: Arc<Api>,
+) -> http1::Connection<
+    TokioIo<TcpStream>,
+    impl hyper::service::HttpService<
+        Incoming,
+        ResBody = super::body::Body,
+        Error = std::convert::Infallible,
+        Future: Send,
+    >,
+> {
+    let service = service_fn(move |request: Request<Incoming>| {
+        let api = api.clone();
+        async move { Ok::<_, std::convert::Infallible>(api.answer(request).await) }
+    });
+    http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .serve_connection(TokioIo::new(stream), service)
+}
