@@ -58,12 +58,6 @@ struct Call {
     headers: HeaderMap,
 }
 
-impl Call {
-    fn is_head(&self) -> bool {
-        self.method == Method::HEAD
-    }
-}
-
 impl Api {
     /// For an agent that listens on `listen`, of the registry known by `names`.
     pub fn new(
