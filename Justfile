@@ -91,7 +91,7 @@ anywhere *CLIENTS:
     deploy/cluster/anywhere.sh {{CLIENTS}}
 
 # The short proofs of a cluster.
-cluster-test: (figure12 "--kill 8 --back 15 --seconds 25 --images 60") (elastic "--to 4 --images 60") (kill-push "--rounds 8") refusals round-robin (round-robin "--kill") anywhere
+cluster-test: (figure12 "--kill 14 --back 22 --seconds 32 --images 60") (elastic "--to 4 --images 60") (kill-push "--rounds 8") refusals round-robin (round-robin "--kill") anywhere
 
 # Side by side with distribution and nginx.
 bench *ARGS:

@@ -15,6 +15,24 @@ def percentile(values, share):
     return ordered[max(math.ceil(share * len(ordered)), 1) - 1] if ordered else 0.0
 
 
+# How many standard deviations of chance a percentile is allowed: one in a hundred on each side.
+CHANCE = 2.326
+
+
+def percentile_bounds(values, share):
+    """Between what the percentile of all that might have been measured lies, going by these values.
+
+    The number of values below it is binomial, so two of the values in order bound it. A percentile of
+    some hundred values is one or two of them, and two such must not be compared as if they were exact.
+    """
+    ordered = sorted(values)
+    if not ordered:
+        return 0.0, 0.0
+    middle, spread = share * len(ordered), CHANCE * math.sqrt(len(ordered) * share * (1 - share))
+    low, high = math.floor(middle - spread), math.ceil(middle + spread)
+    return tuple(ordered[min(max(rank, 1), len(ordered)) - 1] for rank in (low, high))
+
+
 def per_second(done, began, seconds):
     """A row per second, by the second an operation ended in; latencies by the second it was due in."""
     kinds = sorted({each.kind for each in done})

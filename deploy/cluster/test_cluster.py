@@ -97,6 +97,14 @@ class Numbers(unittest.TestCase):
         self.assertEqual(figures.percentile([5], 0.99), 5)
         self.assertEqual(figures.percentile([], 0.5), 0)
 
+    def test_percentiles_of_few_values_are_uncertain(self):
+        few, many = (figures.percentile_bounds(range(1, count + 1), 0.99) for count in (200, 100_000))
+        self.assertEqual(few, (194, 200))
+        self.assertLess(many[1] - many[0], 160)
+        self.assertTrue(many[0] < 99_000 < many[1])
+        self.assertEqual(figures.percentile_bounds([], 0.99), (0, 0))
+        self.assertEqual(figures.percentile_bounds([7], 0.99), (7, 7))
+
     def test_a_second_counts_what_ended_in_it(self):
         done = [Done(10.0, 10.5, "plain pull", True, 1 << 20, 1), Done(10.9, 11.2, "plain pull", False, 0, 4)]
         rows = figures.per_second(done, 10.0, 2)

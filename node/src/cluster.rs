@@ -62,6 +62,18 @@ use crate::{
 /// How long a suspicion lasts when nothing renews it. Suspicion only reorders: it is a local hint.
 pub const SUSPICION_TTL: Duration = Duration::from_secs(1);
 
+/// How a node stands in its cluster: what it has applied is worth as much as this.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It has not been a member since it started: its state may be older than what it last told.
+    Newcomer,
+    /// Its lease is valid. The number grows with every lease that began after one had ended, and
+    /// with it everything that was acknowledged meanwhile without this node may be missing here.
+    Member(u64),
+    /// Its lease has run out.
+    OutOfTouch,
+}
+
 /// The node's knowledge of its cluster. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Cluster {
@@ -77,6 +89,8 @@ struct Inner {
     /// Monotonic time in microseconds until which this node may say what only a member may: strong
     /// acknowledgements, 404s. `u64::MAX` for a node that is alone.
     lease_until: AtomicU64,
+    /// How many times the lease began.
+    tenures: AtomicU64,
     suspected: Mutex<BTreeMap<NodeId, Duration>>,
     gate: Arc<Gate>,
     security: Security,
@@ -112,6 +126,7 @@ impl Cluster {
                 clock,
                 view,
                 lease_until: AtomicU64::new(0),
+                tenures: AtomicU64::new(0),
                 suspected: Mutex::default(),
                 security,
                 channels: Mutex::default(),
@@ -138,6 +153,7 @@ impl Cluster {
         let view = View::first("alone".to_owned(), 1, mode, me, member);
         let cluster = Cluster::new(me, 1, clock, view);
         cluster.inner.lease_until.store(u64::MAX, Ordering::Relaxed);
+        cluster.inner.tenures.store(1, Ordering::Relaxed);
         cluster
     }
 
@@ -193,8 +209,22 @@ impl Cluster {
     /// Extends the lease to `until` on this node's monotonic clock: the moment the acknowledged
     /// heartbeat was *sent*, plus the session's time-out. Never shortens it.
     pub fn extend_lease(&self, until: Duration) {
+        if !self.lease_is_valid() {
+            // Before the lease, so that nobody sees the new lease with the old tenure.
+            self.inner.tenures.fetch_add(1, Ordering::AcqRel);
+        }
         let until = u64::try_from(until.as_micros()).unwrap_or(u64::MAX);
         self.inner.lease_until.fetch_max(until, Ordering::AcqRel);
+    }
+
+    /// How this node stands in its cluster now.
+    pub fn standing(&self) -> Standing {
+        let valid = self.lease_is_valid();
+        match self.inner.tenures.load(Ordering::Acquire) {
+            0 => Standing::Newcomer,
+            tenure if valid => Standing::Member(tenure),
+            _ => Standing::OutOfTouch,
+        }
     }
 
     /// Ends the lease at once: the session is known to be gone.

@@ -157,6 +157,10 @@ pub enum WatchEvent {
     Missed,
 }
 
+/// The share of a session's time-out, one in so many, that a lease ends earlier: the clocks of this
+/// node and of the service may run at different speeds, by far more than they do.
+const DRIFT_MARGIN: u32 = 8;
+
 /// How a session is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Liveness {
@@ -169,11 +173,12 @@ pub struct Liveness {
 }
 
 impl Liveness {
-    /// Until when, on this node's monotonic clock, the session cannot have ended.
+    /// Until when, on this node's monotonic clock, the session cannot have ended: its time-out after
+    /// the last sign of life was sent, less what clocks may differ in speed.
     pub fn lease_until(&self) -> Duration {
         match self.state {
             SessionState::Connected | SessionState::Suspended | SessionState::Lost => {
-                self.acknowledged + self.timeout
+                self.acknowledged + (self.timeout - self.timeout / DRIFT_MARGIN)
             }
             SessionState::Expired | SessionState::Closed => Duration::ZERO,
         }

@@ -222,6 +222,21 @@ impl Metadata {
         self.group(repo).snapshot()
     }
 
+    /// What this node has applied of the group of `repo`: at least everything that was acknowledged
+    /// before `tenure` began. Only the first call of a tenure asks other nodes.
+    ///
+    /// A tenure is a stretch of time over which whoever removes something waits for this node
+    /// ([`Standing::Member`](crate::cluster::Standing)); what was removed before it, it may have
+    /// missed, or applied and forgotten in a crash.
+    pub async fn settled(&self, repo: &RepoName, tenure: u64) -> Result<Snapshot, ReadError> {
+        let group = self.group(repo);
+        if group.settled.load(Ordering::Acquire) < tenure {
+            self.fresh(group).await?;
+            group.settled.fetch_max(tenure, Ordering::AcqRel);
+        }
+        group.snapshot()
+    }
+
     /// A view of the group of `repo` that holds everything acknowledged before this call, on any
     /// node.
     pub async fn linearizable(&self, repo: &RepoName) -> Result<Snapshot, ReadError> {

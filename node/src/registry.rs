@@ -15,6 +15,8 @@ mod pins;
 mod removal;
 mod uploads;
 
+use std::time::Duration;
+
 use atoll_core::{
     RepoName,
     metadata::{Command, Outcome, Refusal, command::TagProtection},
@@ -28,6 +30,7 @@ pub use uploads::{BeginUpload, Begun};
 
 use crate::{
     auth::Policy,
+    cluster::Standing,
     config::TagPattern,
     metadata::{Metadata, Snapshot},
     replicate::Replicator,
@@ -51,6 +54,9 @@ pub struct RegistrySettings {
     pub tags_per_push_max: usize,
     /// Is a tag answered out of what this node has applied when the quorum is out of reach?
     pub stale_pulls: bool,
+    /// How long a removal waits for a member that does not answer: longer than the session of one
+    /// that died lasts.
+    pub removal_wait: Duration,
 }
 
 impl Default for RegistrySettings {
@@ -63,6 +69,7 @@ impl Default for RegistrySettings {
             page_entries_max: 1_000,
             tags_per_push_max: 64,
             stale_pulls: false,
+            removal_wait: Duration::from_secs(4),
         }
     }
 }
@@ -142,12 +149,20 @@ impl Registry {
 
     /// Asks the state that this node has applied; when it finds nothing, asks again at a state that
     /// is as fresh as any acknowledged write, so that absence is only ever said when it is true.
+    ///
+    /// Presence is true of what a member has applied, for a removal waits for all members. A node
+    /// that was no member for a while, or only starts, first catches up.
     async fn find<T>(
         &self,
         repo: &RepoName,
         ask: impl Fn(&Snapshot) -> Result<Option<T>, RegistryError>,
     ) -> Result<Option<T>, RegistryError> {
-        if let Some(found) = ask(&self.metadata.snapshot(repo)?)? {
+        let applied = match self.blobs.cluster().standing() {
+            Standing::Newcomer => return ask(&self.metadata.linearizable(repo).await?),
+            Standing::Member(tenure) => self.metadata.settled(repo, tenure).await?,
+            Standing::OutOfTouch => self.metadata.snapshot(repo)?,
+        };
+        if let Some(found) = ask(&applied)? {
             return Ok(Some(found));
         }
         ask(&self.metadata.linearizable(repo).await?)

@@ -128,6 +128,9 @@ impl BlobStore {
                 let _ = space.refresh(&**disk);
                 let opened = recover(&**disk, &at_disk).and_then(|recovered| {
                     let inventory = Inventory::open(disk, &at_disk.inventory(), clock, key)?;
+                    if recovered.is_new {
+                        inventory.handle_no_files()?;
+                    }
                     Ok((recovered, inventory))
                 });
                 (opened, space)

@@ -170,6 +170,10 @@ fn a_plain_listener_stays_on_loopback_until_someone_accepts_it() {
 #[test]
 fn values_that_do_not_go_together_are_refused() {
     assert_eq!(
+        refused("[cluster]\ntls = \"always\"\ninsecure = true"),
+        "a.toml:3:12: cluster.insecure: cluster.tls is \"always\"; one of them"
+    );
+    assert_eq!(
         refused("[cluster]\nlisten = \"127.0.0.1:5000\""),
         "a.toml:2:10: cluster.listen: 127.0.0.1:5000 collides with http.listen = \
          \"127.0.0.1:5000\""

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use atoll_core::metadata::query;
+use atoll_core::metadata::{Command, query};
 use atoll_node::{
     io::net,
     metadata::{Metadata, MetadataSettings, NodeId},
@@ -224,4 +224,29 @@ async fn another_cluster_is_refused() {
     let asked = stranger.call(peer, 0, Call::Vote, Default::default(), Duration::from_secs(10));
     let error = asked.await.unwrap_err();
     assert!(error.reason.contains("cluster `test`"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tenure_begins_with_what_was_removed_before_it() {
+    let mut voters = three_voters().await;
+    let leading = leader(&voters).await;
+    let (away, other) = ((leading + 1) % 3, (leading + 2) % 3);
+    done(voters[leading].metadata(), link("a", "blob")).await;
+    let settled = voters[away].metadata().settled(&repo("a"), 1).await.unwrap();
+    assert!(linked_in(&settled, "a", "blob"));
+
+    // What is removed while a node is away is acknowledged without it.
+    voters[away].stop().await;
+    let unlink = Command::UnlinkBlob { repo: repo("a"), digest: digest("blob") };
+    done(voters[other].metadata(), unlink).await;
+
+    // Back with the state of then, it is not to say that the blob is there.
+    voters[away].start().await;
+    let settled = voters[away].metadata().settled(&repo("a"), 1).await.unwrap();
+    assert!(!linked_in(&settled, "a", "blob"));
+    // Within a tenure nobody is asked: not even a quorum that is gone.
+    voters[leading].stop().await;
+    voters[other].stop().await;
+    voters[away].metadata().settled(&repo("a"), 1).await.unwrap();
+    voters[away].stop().await;
 }

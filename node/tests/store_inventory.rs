@@ -116,6 +116,15 @@ async fn blobs_without_an_inventory_are_found() {
 }
 
 #[tokio::test]
+async fn a_first_start_has_nothing_to_compare() {
+    let disk = SimDisk::new(1, Faults::default());
+    let progress = open(&disk).await.inventory_progress();
+    assert_eq!(progress.shards_checked, progress.shards);
+    // A crash later nothing is taken for granted.
+    assert_eq!(open(&disk).await.inventory_progress().shards_checked, 0);
+}
+
+#[tokio::test]
 async fn an_end_in_order_spares_the_next_start_the_comparison() {
     let disk = SimDisk::new(1, Faults::default());
     let store = open(&disk).await;

@@ -48,6 +48,15 @@ pub struct Api {
     counters: Counters,
 }
 
+/// The registry behind the agent.
+#[derive(Clone, Debug)]
+pub struct Nodes {
+    /// Who is asked.
+    pub placement: Arc<dyn Placement>,
+    /// How.
+    pub upstream: Upstream,
+}
+
 /// A request as the agent sees it.
 struct Call {
     method: Method,
@@ -60,19 +69,15 @@ struct Call {
 
 impl Api {
     /// For an agent that listens on `listen`, of the registry known by `names`.
-    pub fn new(
-        listen: SocketAddr,
-        names: Names,
-        placement: Arc<dyn Placement>,
-        cache: Cache,
-    ) -> Api {
+    pub fn new(listen: SocketAddr, names: Names, nodes: Nodes, cache: Cache) -> Api {
+        let Nodes { placement, upstream } = nodes;
         Api {
             listen,
             began: host::now(),
             guard: Guard::new(listen.port()),
             names,
             placement,
-            upstream: Upstream::default(),
+            upstream,
             authority: Authority::default(),
             cache,
             flights: Flights::default(),

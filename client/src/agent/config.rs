@@ -9,6 +9,7 @@ use std::{
 use serde::Deserialize;
 
 use super::host;
+use crate::{TlsSettings, endpoint};
 
 /// The file that is read when none is named and this one is there.
 pub const DEFAULT_FILE: &str = "/etc/atoll/agent.toml";
@@ -27,6 +28,10 @@ pub struct Settings {
     pub registry: Option<Vec<String>>,
     /// Further names by which images name the registry, port included.
     pub names: Option<Vec<String>>,
+    /// Do the nodes speak plain HTTP? On loopback they always do.
+    pub plain_http: Option<bool>,
+    /// PEM files with certificates to trust beside those of the system.
+    pub ca_files: Option<Vec<PathBuf>>,
     /// Where to listen: on loopback.
     pub listen: Option<String>,
     /// The folder of the cache.
@@ -36,12 +41,14 @@ pub struct Settings {
 }
 
 /// A whole configuration.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Config {
     /// Nodes to start from.
     pub registry: Vec<String>,
     /// All names of the registry, those nodes included.
     pub names: Vec<String>,
+    /// How nodes are spoken to.
+    pub tls: TlsSettings,
     /// Where to listen.
     pub listen: SocketAddr,
     /// The folder of the cache.
@@ -83,6 +90,14 @@ pub enum ConfigError {
     },
 }
 
+impl Config {
+    /// Does this registry itself speak plain HTTP?
+    pub fn is_plain(&self, registry: &str) -> bool {
+        let endpoint = endpoint::Endpoint::parse(registry, self.tls.insecure_http);
+        endpoint.is_ok_and(|endpoint| !endpoint.tls)
+    }
+}
+
 impl Settings {
     /// Reads a file. Without `path` the usual one, which need not be there.
     ///
@@ -114,6 +129,8 @@ impl Settings {
         Settings {
             registry: self.registry.or(below.registry),
             names: self.names.or(below.names),
+            plain_http: self.plain_http.or(below.plain_http),
+            ca_files: self.ca_files.or(below.ca_files),
             listen: self.listen.or(below.listen),
             cache_dir: self.cache_dir.or(below.cache_dir),
             cache_bytes: self.cache_bytes.or(below.cache_bytes),
@@ -159,7 +176,9 @@ impl Settings {
         let mut names = self.names.unwrap_or_default();
         names.extend(registry.iter().cloned());
         let cache_dir = self.cache_dir.unwrap_or_else(cache_dir);
-        Ok(Config { registry, names, listen, cache_dir, cache_bytes })
+        let insecure_http = self.plain_http.unwrap_or(false);
+        let tls = TlsSettings { ca_files: self.ca_files.unwrap_or_default(), insecure_http };
+        Ok(Config { registry, names, tls, listen, cache_dir, cache_bytes })
     }
 }
 

@@ -1,13 +1,12 @@
-//! Connections to nodes, kept while they are good.
+//! Connections to nodes: the library's own, with the bodies of callers flowing over them.
 //!
-//! HTTP/1.1, one request at a time on each. A request with a body always gets a new connection: one
-//! that was kept may be closed by the node just then, and a body that flows cannot be sent twice.
+//! A request with a body always gets a new connection: one that was kept may be closed by the node
+//! just then, and a body that flows cannot be sent twice.
 
 use std::{
-    collections::BTreeMap,
     io,
     pin::Pin,
-    sync::{Arc, Mutex},
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -16,36 +15,29 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::BodyExt as _;
-use hyper::{
-    body::Incoming,
-    client::conn::http1::{self, SendRequest},
-};
-use hyper_util::rt::TokioIo;
+use hyper::body::Incoming;
 
-use super::{
-    body::Body,
-    host::{self, Instant},
+use super::body::Body;
+use crate::{
+    LocalFailure, TcpTransport, TlsSettings,
+    endpoint::Endpoint,
+    limits::Limits,
+    net::{
+        pool::{Lease, Pool},
+        tls::Tls,
+    },
 };
 
-/// Idle connections that are kept for each node: as many as one pull uses.
-const IDLE_MAX: usize = 32;
-/// How long one is kept. Below the 60 s after which a node closes it.
-const IDLE_AGE_MAX: Duration = Duration::from_secs(20);
 /// A connection that is not there by then will not come soon: another node is asked.
-pub const CONNECT_TIMEOUT: Duration = Duration::from_millis(300);
+const CONNECT_TIMEOUT: Duration = Duration::from_millis(400);
+/// Connections to one node: callers that wait for one would wait behind each other's layers.
+const PER_NODE_MAX: usize = 1024;
 
-type Sender = SendRequest<Body>;
-
-/// The connections of an agent.
-#[derive(Clone, Debug, Default)]
+/// The connections of an agent; cheap to clone.
+#[derive(Clone, Debug)]
 pub struct Connections {
-    idle: Arc<Mutex<BTreeMap<String, Vec<Idle>>>>,
-}
-
-#[derive(Debug)]
-struct Idle {
-    sender: Sender,
-    since: Instant,
+    pool: Arc<Pool>,
+    insecure_http: bool,
 }
 
 /// A request that has no answer.
@@ -58,6 +50,20 @@ pub enum Failed {
 }
 
 impl Connections {
+    /// To nodes that are spoken to in this way.
+    ///
+    /// # Errors
+    /// A file with certificates cannot be used.
+    pub fn new(tls: &TlsSettings) -> Result<Connections, LocalFailure> {
+        let limits = Limits {
+            connect_timeout: CONNECT_TIMEOUT,
+            connections_per_node: PER_NODE_MAX,
+            ..Limits::default()
+        };
+        let pool = Pool::new(Arc::new(TcpTransport), Tls::new(tls)?, Arc::new(limits));
+        Ok(Connections { pool: Arc::new(pool), insecure_http: tls.insecure_http })
+    }
+
     /// Sends a request to `node` (`host:port`) and waits `patience` for the head of its answer.
     /// `with_body` says that the request cannot be sent twice.
     ///
@@ -70,56 +76,35 @@ impl Connections {
         patience: Option<Duration>,
         with_body: bool,
     ) -> Result<Response<Body>, Failed> {
-        let kept = if with_body { None } else { self.take(node).await };
         let mut request = request;
-        if let Some(mut sender) = kept {
-            match within(patience, sender.try_send_request(request)).await? {
-                Ok(answer) => return Ok(self.relay(node, sender, answer)),
+        let mut fresh = with_body;
+        loop {
+            let leased = match Endpoint::parse(node, self.insecure_http) {
+                Ok(endpoint) => self.pool.lease(&endpoint, fresh).await,
+                Err(error) => Err(io::Error::new(io::ErrorKind::InvalidInput, error)),
+            };
+            let mut lease = match leased {
+                Ok(lease) => lease,
+                Err(error) => return Err(Failed::Unreachable(error, Box::new(request))),
+            };
+            match within(patience, lease.sender.try_send_request(request)).await? {
+                Ok(answer) => return Ok(relay(lease, answer)),
                 Err(mut error) => match error.take_message() {
                     // It was closed before the request went out.
-                    Some(message) => request = message,
-                    None => return Err(lost(&error.into_error())),
+                    Some(message) if lease.is_used => (request, fresh) = (message, true),
+                    _ => return Err(lost(&error.into_error())),
                 },
             }
         }
-        let mut sender = match dial(node).await {
-            Ok(sender) => sender,
-            Err(error) => return Err(Failed::Unreachable(error, Box::new(request))),
-        };
-        let answer = within(patience, sender.send_request(request)).await?;
-        answer.map(|answer| self.relay(node, sender, answer)).map_err(|error| lost(&error))
     }
+}
 
-    async fn take(&self, node: &str) -> Option<Sender> {
-        loop {
-            let mut idle = host::lock(&self.idle).get_mut(node)?.pop()?;
-            let is_young = idle.since.elapsed() < IDLE_AGE_MAX;
-            if is_young && !idle.sender.is_closed() && idle.sender.ready().await.is_ok() {
-                return Some(idle.sender);
-            }
-        }
-    }
-
-    fn give_back(&self, node: &str, sender: Sender) {
-        if sender.is_closed() {
-            return;
-        }
-        let mut table = host::lock(&self.idle);
-        let kept = table.entry(node.to_owned()).or_default();
-        kept.retain(|idle| idle.since.elapsed() < IDLE_AGE_MAX);
-        if kept.len() < IDLE_MAX {
-            kept.push(Idle { sender, since: host::now() });
-        }
-    }
-
-    /// The answer; its connection comes back when the body was read to its end.
-    fn relay(&self, node: &str, sender: Sender, answer: Response<Incoming>) -> Response<Body> {
-        let (parts, body) = answer.into_parts();
-        let lease = Lease { connections: self.clone(), node: node.to_owned(), sender };
-        let mut relayed = Relayed { body, lease: Some(lease) };
-        relayed.end_if_ended();
-        Response::from_parts(parts, relayed.boxed_unsync())
-    }
+/// The answer; its connection is given back when the body was read to its end.
+fn relay(lease: Lease, answer: Response<Incoming>) -> Response<Body> {
+    let (parts, body) = answer.into_parts();
+    let mut relayed = Relayed { body, lease: Some(lease) };
+    relayed.end_if_ended();
+    Response::from_parts(parts, relayed.boxed_unsync())
 }
 
 async fn within<T>(limit: Option<Duration>, answer: impl Future<Output = T>) -> Result<T, Failed> {
@@ -135,21 +120,6 @@ fn lost(error: &hyper::Error) -> Failed {
     Failed::Lost(io::Error::other(format!("{error}{}", cause.unwrap_or_default())))
 }
 
-async fn dial(node: &str) -> io::Result<Sender> {
-    let stream = host::dial(node, CONNECT_TIMEOUT).await?;
-    let shaken = http1::handshake(TokioIo::new(stream)).await;
-    let (sender, connection) = shaken.map_err(io::Error::other)?;
-    // Ends with the connection; what it says then is said to who waits for the answer.
-    tokio::spawn(connection);
-    Ok(sender)
-}
-
-struct Lease {
-    connections: Connections,
-    node: String,
-    sender: Sender,
-}
-
 /// The body of an answer, with the connection it comes over.
 struct Relayed {
     body: Incoming,
@@ -161,7 +131,7 @@ impl Relayed {
         if self.body.is_end_stream()
             && let Some(lease) = self.lease.take()
         {
-            lease.connections.give_back(&lease.node, lease.sender);
+            lease.give_back();
         }
     }
 }

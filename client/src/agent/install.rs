@@ -49,8 +49,8 @@ impl fmt::Display for Program {
 /// What to tell them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wish {
-    /// The registry as images name it, `HOST:PORT`.
-    pub registry: String,
+    /// The registry by every name that images have for it, `HOST:PORT`.
+    pub registries: Vec<String>,
     /// The agent, `127.0.0.1:5080`.
     pub agent: String,
     /// Does the registry itself speak plain HTTP?

@@ -11,7 +11,12 @@ use hyper_util::{
 use tokio::{net::TcpStream, sync::Semaphore};
 use tracing::{debug, info, warn};
 
-use super::{api::Api, cache::Cache, guard, host, namespace::Names, placement::Placement};
+use super::{
+    api::{Api, Nodes},
+    cache::Cache,
+    guard, host,
+    namespace::Names,
+};
 
 /// Connections at once; more wait to be accepted. A pull uses about four.
 const CONNECTIONS_MAX: usize = 2048;
@@ -27,7 +32,13 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub struct Server {
     listener: tokio::net::TcpListener,
     api: Arc<Api>,
+    nodes: Nodes,
 }
+
+/// How often the view is looked at while nothing happens. Answers name newer ones sooner.
+const REFRESH_INTERVAL: Duration = Duration::from_secs(15);
+/// The least time between two looks: a node that is gone fails many requests at once.
+const REFRESH_PAUSE: Duration = Duration::from_millis(250);
 
 impl Server {
     /// Listens on `listen`, which must be on loopback.
@@ -37,14 +48,14 @@ impl Server {
     pub async fn bind(
         listen: SocketAddr,
         names: Names,
-        placement: Arc<dyn Placement>,
+        nodes: Nodes,
         cache: Cache,
     ) -> io::Result<Server> {
         let listen = guard::loopback(listen)
             .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
         let listener = host::listen(listen).await?;
-        let api = Api::new(listener.local_addr()?, names, placement, cache);
-        Ok(Server { listener, api: Arc::new(api) })
+        let api = Api::new(listener.local_addr()?, names, nodes.clone(), cache);
+        Ok(Server { listener, api: Arc::new(api), nodes })
     }
 
     /// Where it listens.
@@ -59,6 +70,7 @@ impl Server {
     pub async fn run(self, stop: impl Future<Output = ()>) {
         let graceful = GracefulShutdown::new();
         let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        let refreshing = tokio::spawn(refresh(self.nodes));
         tokio::pin!(stop);
         loop {
             // The semaphore is never closed.
@@ -88,10 +100,21 @@ impl Server {
             });
         }
         drop(self.listener);
+        refreshing.abort();
         info!("stopping");
         if tokio::time::timeout(DRAIN_TIMEOUT, graceful.shutdown()).await.is_err() {
             warn!("stopped with answers under way");
         }
+    }
+}
+
+/// Keeps the view fresh.
+async fn refresh(nodes: Nodes) {
+    loop {
+        nodes.placement.refresh().await;
+        tokio::time::sleep(REFRESH_PAUSE).await;
+        // Due, or told to: both end in a look.
+        let _ = tokio::time::timeout(REFRESH_INTERVAL, nodes.upstream.stale()).await;
     }
 }
 

@@ -1,6 +1,6 @@
 //! The agent between a caller and nodes that are made for the test.
 
-mod node;
+pub(super) mod node;
 
 use std::{
     collections::BTreeMap,
@@ -16,6 +16,7 @@ use http_body_util::BodyExt as _;
 
 use self::node::{FakeNode, Fault};
 use super::{
+    api::Nodes,
     body::{self, Body},
     cache::Cache,
     connections::{Connections, Failed},
@@ -23,7 +24,9 @@ use super::{
     namespace::Names,
     placement::Fixed,
     server::Server,
+    upstream::Upstream,
 };
+use crate::TlsSettings;
 
 const REGISTRY: &str = "registry.example:5000";
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -59,13 +62,14 @@ impl Agent {
         let names = Names::new([REGISTRY.to_owned()]);
         let placement = Arc::new(Fixed::new(addresses));
         let listen = "127.0.0.1:0".parse().expect("an address");
-        let server = Server::bind(listen, names, placement, cache).await.expect("listens");
+        let nodes = Nodes { placement, upstream: Upstream::new(connections()) };
+        let server = Server::bind(listen, names, nodes, cache).await.expect("listens");
         let address = server.address().expect("an address").to_string();
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
         tokio::spawn(server.run(async {
             let _ = stopped.await;
         }));
-        Agent { address, connections: Connections::default(), _cache: folder, _stop: stop }
+        Agent { address, connections: connections(), _cache: folder, _stop: stop }
     }
 
     async fn ask(&self, method: Method, path: &str, headers: &[(&str, &str)], body: Body) -> Got {
@@ -92,6 +96,10 @@ impl Agent {
         let got = self.get("/agent/status", &[]).await;
         serde_json::from_slice(got.bytes()).expect("JSON")
     }
+}
+
+fn connections() -> Connections {
+    Connections::new(&TlsSettings::default()).expect("no files")
 }
 
 fn content(length: usize, seed: u8) -> Bytes {

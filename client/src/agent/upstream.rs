@@ -8,12 +8,16 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use tokio::sync::Notify;
 use tracing::{debug, warn};
 
 use super::{
@@ -41,6 +45,9 @@ const PAUSE_MAX: Duration = Duration::from_secs(1);
 /// How long a node that failed is asked last.
 const SUSPECT_FOR: Duration = Duration::from_secs(5);
 
+/// Names the view by which a node answered.
+const EPOCH: &str = "atoll-epoch";
+
 /// A request that can be sent as often as it takes.
 #[derive(Clone, Debug)]
 pub struct Ask {
@@ -64,10 +71,14 @@ pub struct Answered {
 }
 
 /// The nodes; cheap to clone.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Upstream {
     connections: Connections,
     nodes: Arc<Mutex<BTreeMap<String, Standing>>>,
+    /// The newest view that an answer named.
+    epoch: Arc<AtomicU64>,
+    /// Somebody should look at the view.
+    stale: Arc<Notify>,
 }
 
 /// What is known of a node.
@@ -97,6 +108,17 @@ enum Round {
 }
 
 impl Upstream {
+    /// Over these connections.
+    pub fn new(connections: Connections) -> Upstream {
+        let (nodes, epoch, stale) = (Arc::default(), Arc::default(), Arc::default());
+        Upstream { connections, nodes, epoch, stale }
+    }
+
+    /// Waits until a node failed, or named a view that is news.
+    pub async fn stale(&self) {
+        self.stale.notified().await;
+    }
+
     /// Asks the nodes in this order until one answers.
     ///
     /// # Errors
@@ -187,6 +209,7 @@ impl Upstream {
         match &sent {
             Ok(answer) => {
                 debug!(node, status = answer.status().as_u16(), "answered");
+                self.hear(answer);
                 self.note(node, |standing| standing.suspect_until = None);
             }
             Err(Failed::Unreachable(error, _) | Failed::Lost(error)) => {
@@ -197,6 +220,15 @@ impl Upstream {
         sent
     }
 
+    fn hear(&self, answer: &Response<Body>) {
+        let epoch = answer.headers().get(EPOCH).and_then(|epoch| epoch.to_str().ok()?.parse().ok());
+        if let Some(epoch) = epoch
+            && self.epoch.fetch_max(epoch, Ordering::Relaxed) < epoch
+        {
+            self.stale.notify_one();
+        }
+    }
+
     /// Asks this node last for a while.
     pub fn fail(&self, node: &str) {
         let until = host::now() + SUSPECT_FOR;
@@ -204,6 +236,7 @@ impl Upstream {
             standing.suspect_until = Some(until);
             standing.figures.failures += 1;
         });
+        self.stale.notify_one();
     }
 
     /// What became of the requests, by node.

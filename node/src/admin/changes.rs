@@ -112,17 +112,19 @@ pub fn objections(
     if lost >= copies && lost > 0 && copies > 1 {
         return Err(AdminError::MayLoseData { lost, copies });
     }
-    // A dead node is got rid of at any time: what moves may be waiting for it.
     // A node whose record says "removed" is not talked to any more.
-    let needed = |change: &&NodeChange| {
+    let is_needed = |change: &&NodeChange| {
         let node = NodeId(change.node);
         change.change == Change::Remove && view.is_up(node) && !status::is_free(view, node)
     };
-    if let Some(change) = changes.iter().find(needed) {
+    if let Some(change) = changes.iter().find(is_needed) {
         return Err(AdminError::NotDrained(NodeId(change.node)));
     }
-    let all_down = changes.iter().all(|change| !view.is_up(NodeId(change.node)));
-    if is_moving(view) && !all_down {
+    // A dead node is got rid of at any time: what moves may be waiting for it. One that comes in waits
+    // by itself.
+    let takes_away =
+        |change: &NodeChange| change.change != Change::Undrain && view.is_up(NodeId(change.node));
+    if is_moving(view) && changes.iter().any(takes_away) {
         return Err(AdminError::StillMoving);
     }
     Ok(())

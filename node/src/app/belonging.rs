@@ -22,6 +22,8 @@ use tonic::service::Routes;
 
 use self::entry::Entry;
 pub use self::settings::{Addresses, ClusterSettings};
+#[cfg(all(feature = "zookeeper", not(madsim)))]
+use crate::coordination::zookeeper::ZooKeeper;
 use crate::{
     cluster::{
         Cluster, SessionSlot,
@@ -37,8 +39,11 @@ use crate::{
         trust::Trust,
         znodes,
     },
-    config::NodeName,
-    coordination::embedded::{Embedded, EmbeddedSettings},
+    config::{HostPort, NodeName},
+    coordination::{
+        Coordinator,
+        embedded::{Embedded, EmbeddedSettings},
+    },
     io::{Io, net::Listener, rt::blocking},
     metadata::{Metadata, MetadataSettings},
     rpc::{
@@ -190,7 +195,7 @@ impl Belonging {
             tokio::spawn(wire::server::serve(listener, services, security, stop.clone()));
         let registrar = Registrar {
             cluster: cluster.clone(),
-            coordinator: Arc::new(coordination),
+            coordinator: coordinator(coordination, &settings.zookeeper, &io),
             session_timeout: settings.session_timeout,
             registration: Registration {
                 incarnation: cluster.incarnation(),
@@ -285,6 +290,23 @@ pub async fn is_member(cluster: &Cluster) {
     });
     // The sender lives as long as the handle.
     let _ = member.await;
+}
+
+/// The service that the operator chose. Group 0 runs either way: it says which node keeps the view.
+#[cfg(all(feature = "zookeeper", not(madsim)))]
+fn coordinator(embedded: Embedded, ensemble: &[HostPort], io: &Io) -> Arc<dyn Coordinator> {
+    if ensemble.is_empty() {
+        return Arc::new(embedded);
+    }
+    let servers: Vec<_> = ensemble.iter().map(HostPort::as_str).collect();
+    tracing::info!(?servers, "a ZooKeeper ensemble coordinates the nodes");
+    Arc::new(ZooKeeper::new(servers.join(","), io.clock.clone()))
+}
+
+/// The nodes' own: `config` refuses another in this build.
+#[cfg(not(all(feature = "zookeeper", not(madsim))))]
+fn coordinator(embedded: Embedded, _: &[HostPort], _: &Io) -> Arc<dyn Coordinator> {
+    Arc::new(embedded)
 }
 
 /// The data of a znode as this node had applied it.

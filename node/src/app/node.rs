@@ -106,6 +106,7 @@ impl From<&Config> for NodeSettings {
                 page_entries_max: config.registry.page_size_max,
                 tags_per_push_max: config.registry.tags_per_push_max,
                 stale_pulls: config.registry.stale_pulls,
+                removal_wait: config.cluster.session_timeout + REMOVAL_SLACK,
             },
             replicate: ReplicateSettings { consistency: config.registry.consistency },
             store: StoreSettings {
@@ -131,6 +132,10 @@ impl From<&Config> for NodeSettings {
         }
     }
 }
+
+/// How much longer than a session a removal waits for a silent member: the coordination service ends
+/// sessions at its ticks of half a second, and the view follows.
+const REMOVAL_SLACK: Duration = Duration::from_secs(1);
 
 /// How long the background tasks of a node may take to end.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);

@@ -136,8 +136,14 @@ impl Repair {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
-                changed = views.changed() => if changed.is_err() { return },
-                () = self.wanted.notified() => {}
+                changed = views.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    // What did not work may work now, and the whole cluster waits for it.
+                    pause = RETRY_PAUSE_MIN;
+                }
+                () = self.wanted.notified() => pause = RETRY_PAUSE_MIN,
                 () = tokio::time::sleep(wait) => {}
             }
         }

@@ -8,6 +8,7 @@
 pub mod down;
 pub mod facts;
 pub mod story;
+pub mod tidy;
 
 use std::{sync::Arc, time::Duration};
 
@@ -18,7 +19,7 @@ use self::down::DownTimers;
 use super::{Cluster, SessionSlot, znodes};
 use crate::{
     coordination::{CoordinationError, EventQueue, Refusal, Session, WatchMode},
-    io::Io,
+    io::{Io, rt::blocking},
     metadata::{COORDINATION, Leadership, Metadata},
 };
 
@@ -80,8 +81,16 @@ impl Keeper {
         session.sync(znodes::ROOT).await?;
         let mut events = session.watch(znodes::ROOT, WatchMode::PersistentRecursive).await?;
         let mut timers = DownTimers::default();
+        let mut tidied: Option<Duration> = None;
         loop {
             let pause = self.settle(session, &mut timers).await?;
+            let now = self.io.clock.monotonic();
+            if tidied.is_none_or(|last| now.saturating_sub(last) >= tidy::INTERVAL) {
+                tidied = Some(now);
+                let removed =
+                    tidy::tidy(session, &self.cluster.view(), self.io.clock.wall()).await?;
+                tracing::debug!(removed, "what joins left behind is tidied away");
+            }
             wait(&mut events, pause).await?;
         }
     }
@@ -98,7 +107,13 @@ impl Keeper {
             let now = self.io.clock.monotonic();
             timers.handle_view(&present, now);
             facts.down_too_long = timers.down_for(self.down_out_interval, now);
-            let Some(next) = view::next(&present, &facts) else {
+            // Thousands of points and nodes take milliseconds.
+            let (present, next) = blocking(move || {
+                let next = view::next(&present, &facts);
+                (present, next)
+            })
+            .await;
+            let Some(next) = next else {
                 let due = timers.next_at(self.down_out_interval, now);
                 let pause = due.map_or(LOOK_INTERVAL, |due| due.saturating_sub(now));
                 return Ok(pause.min(LOOK_INTERVAL));

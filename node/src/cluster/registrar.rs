@@ -30,6 +30,9 @@ use crate::{
 /// Pause before something that did not work is tried again.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
 
+/// Pause after something that trying again will hardly mend.
+const FAILED_PAUSE: Duration = Duration::from_secs(1);
+
 /// How often the view is looked at without an event: a watch that was lost must not be believed for
 /// ever.
 const LOOK_INTERVAL: Duration = Duration::from_secs(5);
@@ -129,6 +132,10 @@ impl Registrar {
             match self.register(session).await {
                 Ok(()) => break,
                 Err(CoordinationError::Ended) => return Err(CoordinationError::Ended),
+                Err(CoordinationError::Failed(reason)) => {
+                    tracing::warn!(reason, "this node cannot register");
+                    tokio::time::sleep(FAILED_PAUSE).await;
+                }
                 Err(error) => tracing::debug!(%error, "not registered yet"),
             }
             tokio::time::sleep(RETRY_PAUSE).await;
@@ -145,6 +152,7 @@ impl Registrar {
 
     /// Writes the ephemeral znode, in place of one that an earlier session left.
     async fn register(&self, session: &dyn Session) -> Result<(), CoordinationError> {
+        self.check_tree(session).await?;
         let path = znodes::of(znodes::REGISTRIES, self.cluster.me());
         let data = znodes::encode(&self.registration)
             .map_err(|error| CoordinationError::Failed(error.to_string()))?;
@@ -167,6 +175,25 @@ impl Registrar {
         let Registration { http, grpc, .. } = &self.registration;
         ops.extend(record_at(session, self.cluster.me(), http, grpc).await?);
         session.multi(ops).await.map(drop)
+    }
+
+    /// Makes sure that the tree is this cluster's: an ensemble outside may serve others, too.
+    async fn check_tree(&self, session: &dyn Session) -> Result<(), CoordinationError> {
+        session.sync(znodes::VIEW).await?;
+        let view = match session.get(znodes::VIEW).await {
+            Ok((data, _)) => View::decode(&data),
+            Err(error) if matches!(error.refusal(), Some(Refusal::NoNode(_))) => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        let theirs = view.map_err(|error| CoordinationError::Failed(error.to_string()))?.cluster_id;
+        let ours = &self.cluster.view().cluster_id;
+        if theirs == *ours {
+            return Ok(());
+        }
+        Err(CoordinationError::Failed(format!(
+            "the coordination tree belongs to cluster `{theirs}`, this node to cluster `{ours}`: each \
+             needs a ZooKeeper ensemble of its own (cluster.zookeeper)"
+        )))
     }
 
     /// Makes sure that the configured token lets others in.

@@ -87,6 +87,9 @@ impl Trust {
         if let Some(found) = read(session).await? {
             self.authorities.send_if_modified(|known| {
                 let changed = known.as_ref() != Some(&found);
+                if changed && let Ok(fingerprint) = found.fingerprint() {
+                    tracing::info!(%fingerprint, "the cluster's CA");
+                }
                 *known = Some(found);
                 changed
             });
@@ -135,7 +138,7 @@ pub async fn ensure_authority(
         Err(error) if matches!(error.refusal(), Some(Refusal::NodeExists(_))) => Ok(()),
         created => {
             created?;
-            tracing::info!(cluster = cluster_id, "certificate authority made");
+            tracing::info!(cluster = cluster_id, "the cluster's CA is made");
             Ok(())
         }
     }

@@ -3,10 +3,13 @@
 use std::net::SocketAddr;
 
 use super::{
-    Config, Entry, address,
+    Config, Entry, TlsPolicy, address,
     error::{ConfigError, Conflict},
     place::Place,
 };
+
+/// Is the ZooKeeper client part of this build?
+const HAS_ZOOKEEPER: bool = cfg!(all(feature = "zookeeper", not(madsim)));
 
 /// Appends every rule that `config` breaks.
 pub fn check(config: &Config, entries: &[Entry], errors: &mut Vec<ConfigError>) {
@@ -45,6 +48,14 @@ fn check_cluster(config: &Config, mut refuse: impl FnMut(&str, String)) {
     }
     if !cluster.points.is_power_of_two() {
         refuse("cluster.points", format!("{} is not a power of two", cluster.points));
+    }
+    if cluster.tls == TlsPolicy::Always && cluster.insecure {
+        refuse("cluster.insecure", "cluster.tls is \"always\"; one of them".to_owned());
+    }
+    if !cluster.zookeeper.is_empty() && !HAS_ZOOKEEPER {
+        let message = "this atolld was built without the feature `zookeeper`; use one that has it, or \
+                       leave the key empty: the nodes coordinate themselves";
+        refuse("cluster.zookeeper", message.to_owned());
     }
     if cluster.heartbeat * 2 > cluster.session_timeout {
         let message = "a session must outlast two heartbeats at least".to_owned();

@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
-    sync::Arc,
+    sync::{Arc, atomic::AtomicU64},
     time::Duration,
 };
 
@@ -47,6 +47,8 @@ pub(super) struct Group {
     /// One state may be received at a time.
     pub receiving: Arc<Semaphore>,
     pub peers: Arc<dyn Peers>,
+    /// The last tenure in which the state was known to be fresh; 0 before the first.
+    pub settled: AtomicU64,
     log: LogStore,
     reads: ReadIndex,
 }
@@ -77,7 +79,8 @@ impl Group {
             ReadIndex::start(id, raft.clone(), peers.clone(), settings.read_deadline, stop.clone());
         let proposer = Proposer::start(id, raft.clone(), io.clone(), stop);
         let receiving = Arc::new(Semaphore::new(1));
-        let group = Self { id, raft, proposer, state, receiving, log, reads, peers };
+        let settled = AtomicU64::new(0);
+        let group = Self { id, raft, proposer, state, receiving, settled, log, reads, peers };
         if let Err(error) = group.start(settings).await {
             group.shutdown().await;
             return Err(error);

@@ -54,7 +54,7 @@ impl Registry {
         after: Option<String>,
         entries: usize,
     ) -> Result<Listing, RegistryError> {
-        let snapshots = self.metadata.snapshots()?;
+        let snapshots = self.metadata.linearizable_all().await?;
         rt::blocking(move || {
             // Each group holds its repositories in order: the first `entries` of all are among the
             // first `entries` of each.

@@ -13,9 +13,6 @@ use futures_util::future::join_all;
 
 use super::Registry;
 
-/// How long a removal waits for a node: longer than the session of one that died lasts.
-const WAIT_MAX: Duration = Duration::from_secs(4);
-
 /// Pause before a node that did not answer is asked again.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
 
@@ -28,7 +25,7 @@ impl Registry {
         let view = self.blobs.cluster().view();
         let up = view.members.iter().filter(|(_, member)| member.is_up()).map(|(node, _)| *node);
         let seen = join_all(up.map(|node| self.seen_at(repo, node)));
-        if tokio::time::timeout(WAIT_MAX, seen).await.is_err() {
+        if tokio::time::timeout(self.settings.removal_wait, seen).await.is_err() {
             tracing::info!(%repo, "a node that is cut off may not know of a delete yet");
         }
     }
@@ -36,7 +33,8 @@ impl Registry {
     /// Waits until `node` has seen it, or is up no more.
     async fn seen_at(&self, repo: &RepoName, node: NodeId) {
         while self.blobs.cluster().view().is_up(node) {
-            if self.metadata.is_fresh_at(repo, u64::from(node.0), WAIT_MAX).await {
+            let wait = self.settings.removal_wait;
+            if self.metadata.is_fresh_at(repo, u64::from(node.0), wait).await {
                 return;
             }
             tokio::time::sleep(RETRY_PAUSE).await;

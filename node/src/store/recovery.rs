@@ -56,12 +56,14 @@ pub(crate) struct Recovered {
     pub(crate) sessions: Vec<RestoredSession>,
     pub(crate) damaged: Damaged,
     pub(crate) report: RecoveryReport,
+    /// Were all folders of blobs made just now? Then there is no blob.
+    pub(crate) is_new: bool,
 }
 
 /// Lays the folders and recovers what is in them.
 pub(crate) fn recover(disk: &dyn Disk, paths: &Paths) -> Result<Recovered, StoreIo> {
-    lay_folders(disk, paths)?;
-    let mut recovered = Recovered::default();
+    let is_new = lay_folders(disk, paths)?;
+    let mut recovered = Recovered { is_new, ..Recovered::default() };
     recover_quarantine(disk, paths, &mut recovered)?;
     let records = recover_records(disk, paths, &mut recovered)?;
     recover_uploads(disk, paths, &mut recovered, records)?;
@@ -69,26 +71,29 @@ pub(crate) fn recover(disk: &dyn Disk, paths: &Paths) -> Result<Recovered, Store
 }
 
 /// Creates what is missing, and syncs every parent even when nothing is: a process that was killed
-/// may have created a folder without living to sync it.
-fn lay_folders(disk: &dyn Disk, paths: &Paths) -> Result<(), StoreIo> {
+/// may have created a folder without living to sync it. Answers whether all folders of blobs are new.
+fn lay_folders(disk: &dyn Disk, paths: &Paths) -> Result<bool, StoreIo> {
     lay_with_parents(disk, paths.root())?;
     for folder in [paths.uploads(), paths.sessions(), paths.quarantine()] {
         create_dir(disk, &folder)?;
     }
+    let mut is_new = true;
     for algorithm in Algorithm::ALL {
-        lay_shards(disk, &paths.shards(algorithm))?;
+        is_new &= lay_shards(disk, &paths.shards(algorithm))?;
     }
-    disk.sync_dir(paths.root()).at("sync", paths.root())
+    disk.sync_dir(paths.root()).at("sync", paths.root())?;
+    Ok(is_new)
 }
 
-fn lay_shards(disk: &dyn Disk, folder: &Path) -> Result<(), StoreIo> {
+fn lay_shards(disk: &dyn Disk, folder: &Path) -> Result<bool, StoreIo> {
     lay_with_parents(disk, folder)?;
     let present = disk.list(folder).at("list", folder)?;
     let present: BTreeSet<String> = present.into_iter().map(|entry| entry.name).collect();
     for shard in (0..=u8::MAX).map(shard_name).filter(|shard| !present.contains(shard)) {
         create_dir(disk, &folder.join(shard))?;
     }
-    disk.sync_dir(folder).at("sync", folder)
+    disk.sync_dir(folder).at("sync", folder)?;
+    Ok(present.is_empty())
 }
 
 fn lay_with_parents(disk: &dyn Disk, folder: &Path) -> Result<(), StoreIo> {

@@ -59,7 +59,7 @@ impl Api {
             ) => self.placement.owners(digest),
             // The master of what comes: it is written there first.
             Some(Route::Uploads { repo }) => match announced(&call.query) {
-                Some(digest) => self.placement.owners(&digest),
+                Some(digest) => self.placement.masters(&digest),
                 None => self.placement.anyone(repo.as_str()),
             },
             // Every step of an upload at the node that holds it.

@@ -26,22 +26,17 @@ pub(super) fn plan(root: &Root, wish: &Wish, plan: &mut Plan) -> Result<(), Inst
         plan.edits.push(Edit { program: Program::Containerd, path: config, after: after.into() });
         plan.notes.push("containerd: restart it once, so that it reads config_path".to_owned());
     }
-    let hosts = folders[0].join(folder_of(&wish.registry)).join("hosts.toml");
-    let before = text_of(root, &hosts)?;
-    let after = with_host(&hosts, before.as_deref(), wish)?;
-    plan.edits.push(Edit { program: Program::Containerd, path: hosts, after: after.into() });
-    plan.notes.push(format!(
-        "containerd: pull {}/team/app:1.0 as before (ctr needs --hosts-dir {})",
-        wish.registry,
-        folders[0].display()
-    ));
+    for registry in &wish.registries {
+        let hosts = folders[0].join(registry).join("hosts.toml");
+        let before = text_of(root, &hosts)?;
+        let after = with_host(&hosts, before.as_deref(), registry, wish)?;
+        plan.edits.push(Edit { program: Program::Containerd, path: hosts, after: after.into() });
+        plan.notes.push(format!(
+            "containerd: pull {registry}/team/app:1.0 as before (ctr needs --hosts-dir {})",
+            folders[0].display()
+        ));
+    }
     Ok(())
-}
-
-/// A registry's folder below `certs.d`.
-fn folder_of(registry: &str) -> String {
-    // As containerd has it: the name as it stands in the image, port included.
-    registry.to_owned()
 }
 
 /// Where containerd looks for `hosts.toml` files, by its configuration.
@@ -131,8 +126,13 @@ fn is_set(table: &mut Table, path: &[&str], key: &str, value: &str) -> bool {
 }
 
 /// The registry's `hosts.toml` with the agent as its first host.
-fn with_host(path: &Path, before: Option<&str>, wish: &Wish) -> Result<String, InstallError> {
-    let Wish { registry, agent, is_plain } = wish;
+fn with_host(
+    path: &Path,
+    before: Option<&str>,
+    registry: &str,
+    wish: &Wish,
+) -> Result<String, InstallError> {
+    let Wish { agent, is_plain, .. } = wish;
     let refuse =
         |why: &str| InstallError::NotEditable { path: path.to_owned(), why: why.to_owned() };
     let host = format!("http://{agent}");
@@ -192,13 +192,15 @@ fn parse(path: &Path, text: &str) -> Result<Table, InstallError> {
 mod tests {
     use super::*;
 
+    const REGISTRY: &str = "registry.example:5000";
+
     fn wish() -> Wish {
-        let (registry, agent) = ("registry.example:5000".to_owned(), "127.0.0.1:5080".to_owned());
-        Wish { registry, agent, is_plain: true }
+        let registries = vec![REGISTRY.to_owned()];
+        Wish { registries, agent: "127.0.0.1:5080".to_owned(), is_plain: true }
     }
 
     fn hosts(before: Option<&str>) -> Result<String, InstallError> {
-        with_host(Path::new("/hosts.toml"), before, &wish())
+        with_host(Path::new("/hosts.toml"), before, REGISTRY, &wish())
     }
 
     fn config(before: Option<&str>) -> Result<String, InstallError> {

@@ -14,7 +14,7 @@ pub fn advice(wish: &Wish) -> Vec<String> {
         format!(
             "docker: nothing to write. Use localhost:{port} in place of {} in image names: docker pull \
              localhost:{port}/team/app:1.0",
-            wish.registry
+            wish.registries.join(" or ")
         ),
         format!(
             "docker: do not put the agent into `registry-mirrors` of daemon.json: docker asks those for \

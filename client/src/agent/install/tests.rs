@@ -7,7 +7,8 @@ use super::*;
 const ALL: [Program; 3] = [Program::Docker, Program::Containerd, Program::Podman];
 
 fn wish(agent: &str) -> Wish {
-    Wish { registry: "registry.example:5000".to_owned(), agent: agent.to_owned(), is_plain: true }
+    let registries = vec!["registry.example:5000".to_owned()];
+    Wish { registries, agent: agent.to_owned(), is_plain: true }
 }
 
 /// Everything below a folder: what it is, its mode, its content.

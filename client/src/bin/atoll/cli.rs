@@ -19,6 +19,8 @@ pub struct Cli {
 pub enum Command {
     /// Look at a cluster and change who belongs to it
     Ctl(Ctl),
+    /// A registry on loopback for docker, containerd and podman of this machine
+    Agent(crate::agent::Agent),
 }
 
 #[derive(Debug, Args)]
@@ -187,7 +189,8 @@ mod tests {
     use super::*;
 
     fn ctl(words: &[&str]) -> Result<Ctl, clap::Error> {
-        let Command::Ctl(ctl) = Cli::try_parse_from(["atoll", "ctl"].iter().chain(words))?.command;
+        let cli = Cli::try_parse_from(["atoll", "ctl"].iter().chain(words))?;
+        let Command::Ctl(ctl) = cli.command else { panic!("`ctl` is `ctl`") };
         Ok(ctl)
     }
 

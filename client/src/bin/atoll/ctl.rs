@@ -20,7 +20,9 @@ use crate::{
 
 /// Runs one call.
 pub async fn run(cli: Cli) -> Result<(), Problem> {
-    let Command::Ctl(Ctl { options, command }) = cli.command;
+    let Command::Ctl(Ctl { options, command }) = cli.command else {
+        return Err(Problem::Call("this is not a command of `atoll ctl`".to_owned()));
+    };
     let admin = Admin::new(options.admin.clone(), options.timeout);
     let tool = Tool { admin, output: options.output };
     match command {

@@ -53,15 +53,19 @@ pub fn count(number: u64) -> String {
     text
 }
 
-/// `2m 5s`: the two largest units that are not zero.
+/// `2m 5s`: the two largest units, without those that are zero at the end.
 pub fn seconds(seconds: u64) -> String {
     let (days, hours) = (seconds / 86_400, seconds / 3600 % 24);
     let (minutes, seconds) = (seconds / 60 % 60, seconds % 60);
+    let two = |first: String, second: u64, unit: char| match second {
+        0 => first,
+        _ => format!("{first} {second}{unit}"),
+    };
     match (days, hours, minutes) {
         (0, 0, 0) => format!("{seconds}s"),
-        (0, 0, _) => format!("{minutes}m {seconds}s"),
-        (0, _, _) => format!("{hours}h {minutes}m"),
-        _ => format!("{days}d {hours}h"),
+        (0, 0, _) => two(format!("{minutes}m"), seconds, 's'),
+        (0, _, _) => two(format!("{hours}h"), minutes, 'm'),
+        _ => two(format!("{days}d"), hours, 'h'),
     }
 }
 
@@ -100,7 +104,10 @@ mod tests {
             [0, 999, 1000, 65_536, 1_234_567].map(count),
             ["0", "999", "1,000", "65,536", "1,234,567"]
         );
-        assert_eq!([9, 125, 7260, 90_000].map(seconds), ["9s", "2m 5s", "2h 1m", "1d 1h"]);
+        assert_eq!(
+            [9, 125, 3600, 7260, 90_000].map(seconds),
+            ["9s", "2m 5s", "1h", "2h 1m", "1d 1h"]
+        );
         assert_eq!(
             (part(1, 3), part(999, 1000), part(0, 0)),
             ("33 %".into(), "99 %".into(), "100 %".into())

@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 mod admin;
+mod agent;
 mod cli;
 mod ctl;
 mod human;
@@ -24,7 +25,10 @@ use clap::Parser as _;
 use problem::Problem;
 
 fn main() -> ExitCode {
-    let call = cli::Cli::parse();
+    let call = match cli::Cli::parse() {
+        cli::Cli { command: cli::Command::Agent(agent) } => return agent::main(agent),
+        call => call,
+    };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let result = match runtime {
         Ok(runtime) => runtime.block_on(ctl::run(call)),

@@ -27,6 +27,12 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// Puts the cursor to the top and clears what is below.
 const CLEAR: &str = "\x1b[H\x1b[J";
 
+/// Clears the line that the cursor is on.
+const LINE: &str = "\r\x1b[K";
+
+/// Least time between two lines of progress in a log.
+const SAY_INTERVAL: Duration = Duration::from_secs(5);
+
 /// Shows the status until the process is ended.
 pub async fn status(tool: &Tool, interval: Duration) -> Result<(), Problem> {
     let terminal = std::io::stdout().is_terminal();
@@ -65,21 +71,25 @@ pub async fn until_well(tool: &Tool, interval: Duration, limit: Duration) -> Res
 
 /// Shows progress until every one of `changes` has been carried out.
 pub async fn until_moved(tool: &Tool, changes: &[NodeChange]) -> Result<(), Problem> {
-    let mut said = String::new();
+    let terminal = std::io::stdout().is_terminal();
+    let (mut said, mut said_at) = (String::new(), Instant::now());
     loop {
         let answer = patiently(tool).await?;
         let left: Vec<String> =
             changes.iter().filter_map(|change| unfinished(change, &answer.value)).collect();
         let line = if left.is_empty() { "done".to_owned() } else { course(&answer.value, &left) };
-        if line != said {
+        let is_due =
+            terminal || left.is_empty() || said.is_empty() || said_at.elapsed() >= SAY_INTERVAL;
+        if line != said && is_due {
             match tool.output {
+                Output::Table if terminal => print(&format!("{LINE}{line}"))?,
                 Output::Table => print(&format!("{line}\n"))?,
                 Output::Json => print(&format!("{}\n", answer.json))?,
             }
-            said = line;
+            (said, said_at) = (line, Instant::now());
         }
         if left.is_empty() {
-            return Ok(());
+            return if terminal && tool.output == Output::Table { print("\n") } else { Ok(()) };
         }
         sleep(LOOK_INTERVAL).await;
     }
@@ -105,16 +115,9 @@ fn unfinished(change: &NodeChange, status: &Status) -> Option<String> {
 
 /// How far it is, in one line.
 fn course(status: &Status, left: &[String]) -> String {
-    let mut line = format!("epoch {}: {}", status.epoch, left.join(", "));
-    for node in &status.nodes {
-        if let Some(report) = &node.report
-            && report.synchronisation.active
-        {
-            let fetched = progress::fetched(&report.synchronisation);
-            line.push_str(&format!("; node {} has {fetched}", node.id));
-        }
-    }
-    line
+    let line = format!("epoch {}: {}", status.epoch, left.join(", "));
+    let work = progress::together(status);
+    if work.blobs_total == 0 { line } else { format!("{line}; {}", progress::fetched(&work)) }
 }
 
 /// A status, even when the node that is asked is away for a while.

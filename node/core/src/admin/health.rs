@@ -18,9 +18,10 @@ const DISK_FREE_PERCENT_LOW: u64 = 15;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Health {
-    /// Everything is as it should be.
+    /// Everything is as it should be. A problem of this kind is a note: worth knowing, and no reason
+    /// to wait or to hurry.
     Ok,
-    /// Copies are moving because somebody asked for it; nothing is missing.
+    /// Something is under way and ends by itself: copies move, a node takes up a view.
     Working,
     /// Everything is served, with less in reserve than there should be.
     Degraded,
@@ -149,7 +150,7 @@ impl Status {
             let changes = plan.changes.len();
             let message =
                 format!("a plan with {changes} change(s) is staged: commit or discard it");
-            found.push(problem(Health::Working, "plan_staged", message));
+            found.push(problem(Health::Ok, "plan_staged", message));
         }
     }
 }
@@ -162,7 +163,7 @@ fn judge_node(node: &NodeStatus, epoch: u64, found: &mut Vec<Problem>) {
         } else {
             format!("node {id} is down and holds nothing any more: start it, or `remove` it")
         };
-        let health = if node.in_ring { Health::Degraded } else { Health::Working };
+        let health = if node.in_ring { Health::Degraded } else { Health::Ok };
         found.push(problem(health, "node_down", message));
         return;
     }
@@ -192,7 +193,7 @@ fn judge_node(node: &NodeStatus, epoch: u64, found: &mut Vec<Problem>) {
         found.push(problem(Health::Degraded, "disk_full", message));
     } else if disk.available_bytes < disk.total_bytes / 100 * DISK_FREE_PERCENT_LOW {
         let message = format!("the disk of node {id} is nearly full: free space or add nodes");
-        found.push(problem(Health::Working, "disk_low", message));
+        found.push(problem(Health::Ok, "disk_low", message));
     }
     if report.scrub.damaged > 0 {
         let message =

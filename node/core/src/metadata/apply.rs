@@ -34,6 +34,7 @@ use crate::{
 mod dedupe;
 mod gc;
 mod manifest;
+mod place;
 mod repo;
 mod tag;
 
@@ -45,11 +46,12 @@ pub use dedupe::{ANSWERS_KEPT_MAX, CLIENTS_KEPT_ENTRIES};
 /// A command that could not be carried out: it fails exactly as a read does.
 pub type ApplyError<E> = QueryError<E>;
 
-/// Applies one request at log position `index` (also the version of every tag it sets).
+/// Applies one request of the log entry at `index`.
 ///
 /// A request that was applied before changes nothing and gets its first answer again, for as long as
-/// that is kept ([`ANSWERS_KEPT_MAX`]), and [`Refusal::Expired`] afterwards. Positions must grow
-/// from call to call, gaps are fine. After an error the transaction must be dropped.
+/// that is kept ([`ANSWERS_KEPT_MAX`]), and [`Refusal::Expired`] afterwards. Positions must not fall
+/// from call to call; the requests of an entry share one, gaps are fine. After an error the
+/// transaction must be dropped.
 pub fn apply<K: Kv>(
     kv: &mut K,
     index: u64,
@@ -69,27 +71,28 @@ pub fn apply_at<K: Kv>(
     if let Some(answer) = dedupe::answer(kv, request.id)? {
         return Ok(answer);
     }
+    let place = place::next(kv, position.index)?;
     let outcome = match &request.command {
         Command::Coordinate(command) => {
             Outcome::Coordinated(coordination::apply(kv, position, command, effects)?)
         }
-        command => match change(kv, position.index, command) {
+        command => match change(kv, place, command) {
             Ok(()) => Outcome::Done,
             Err(Stop::Refused(refusal)) => Outcome::Refused(refusal),
             Err(Stop::Failed(error)) => return Err(error),
         },
     };
-    dedupe::remember(kv, position.index, request.id, &outcome)?;
+    dedupe::remember(kv, place, request.id, &outcome)?;
     Ok(outcome)
 }
 
-fn change<K: Kv>(kv: &mut K, index: u64, command: &Command) -> Result<(), Stop<K::Error>> {
+fn change<K: Kv>(kv: &mut K, place: u64, command: &Command) -> Result<(), Stop<K::Error>> {
     match command {
         Command::LinkBlob { repo, digest, size, vg } => {
-            link_blob(kv, index, repo, digest, *size, *vg)
+            link_blob(kv, place, repo, digest, *size, *vg)
         }
         Command::UnlinkBlob { repo, digest } => unlink_blob(kv, repo, digest),
-        Command::PutManifest(push) => manifest::put(kv, index, push),
+        Command::PutManifest(push) => manifest::put(kv, place, push),
         Command::DeleteManifest { repo, digest, protected } => {
             manifest::delete(kv, repo, digest, protected)
         }
@@ -106,7 +109,7 @@ fn change<K: Kv>(kv: &mut K, index: u64, command: &Command) -> Result<(), Stop<K
 
 fn link_blob<K: Kv>(
     kv: &mut K,
-    index: u64,
+    place: u64,
     repo: &RepoName,
     digest: &Digest,
     size: u64,
@@ -116,7 +119,7 @@ fn link_blob<K: Kv>(
     let record = LinkRecord { size }.encode();
     put(kv, &keys::link(repo, digest), &record)?;
     put(kv, &keys::holder(digest, repo), &record)?;
-    repo::ensure(kv, index, repo)
+    repo::ensure(kv, place, repo)
 }
 
 fn unlink_blob<K: Kv>(kv: &mut K, repo: &RepoName, digest: &Digest) -> Result<(), Stop<K::Error>> {

@@ -11,7 +11,8 @@
 //! | `S` repo `\0` subject digest                 | `ReferrerRecord`      | what refers to the subject?           |
 //! | `F` digest repo `\0` manifest                | none                  | which manifests need this content?    |
 //! | `D` client sequence                          | `DedupeRecord`        | was this request applied?             |
-//! | `A` index                                    | `AgeRecord`           | whose answer is the oldest?           |
+//! | `A` place                                    | `AgeRecord`           | whose answer is the oldest?           |
+//! | `N`                                          | `PlaceRecord`         | which place had the last request?     |
 //! | `C` client                                   | `ClientRecord`        | what was forgotten of the client?     |
 //! | `G`                                          | `GcRecord`            | which collection was the last?        |
 //! | `X` digest                                   | `CondemnedRecord`     | is the blob condemned, and by which?  |
@@ -40,6 +41,7 @@ const REFERRER: u8 = b'S';
 const REFERENCE: u8 = b'F';
 const DEDUPE: u8 = b'D';
 const AGE: u8 = b'A';
+const PLACE: u8 = b'N';
 const CLIENT: u8 = b'C';
 const GC: u8 = b'G';
 const CONDEMNED: u8 = b'X';
@@ -142,9 +144,14 @@ pub fn ages() -> Vec<u8> {
     Key::new(AGE).0
 }
 
-/// The request at a log index.
-pub fn age(index: u64) -> Vec<u8> {
-    Key::new(AGE).bytes(&index.to_be_bytes()).0
+/// The request at a place.
+pub fn age(place: u64) -> Vec<u8> {
+    Key::new(AGE).bytes(&place.to_be_bytes()).0
+}
+
+/// The place of the last request.
+pub fn place() -> Vec<u8> {
+    Key::new(PLACE).0
 }
 
 /// Prefix of all clients.

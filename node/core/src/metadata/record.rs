@@ -46,7 +46,7 @@ pub trait Record: Serialize + DeserializeOwned {
 /// A repository that has something in it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RepoRecord {
-    /// Log index at which it came into being.
+    /// Place of the request that brought it into being.
     pub since: u64,
 }
 
@@ -84,7 +84,7 @@ pub struct ManifestRecord {
 pub struct TagRecord {
     /// The manifest.
     pub digest: Digest,
-    /// Log index of the command that set it: grows with every move.
+    /// Place of the request that set it: grows with every move.
     pub version: u64,
 }
 
@@ -99,17 +99,28 @@ pub struct ReferrerRecord {
 /// The first answer to a request, kept for its retries.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DedupeRecord {
-    /// Log index at which the request was applied.
-    pub index: u64,
+    /// Place of the request.
+    pub place: u64,
     /// What was answered.
     pub outcome: Outcome,
 }
 
-/// Which request was applied at a log index: the order in which answers are forgotten.
+/// Which request has a place: the order in which answers are forgotten.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AgeRecord {
     /// The request.
     pub request: RequestId,
+}
+
+/// The place of the newest request: its number among all that were applied.
+///
+/// The entries of a log will not do: an entry is a batch, and its requests must not share a place.
+/// Places are never below the index of the entry, so that those of a log that was written before
+/// there were places stay in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlaceRecord {
+    /// The last place that was given.
+    pub last: u64,
 }
 
 /// What is left of a client's forgotten requests.
@@ -118,7 +129,7 @@ pub struct ClientRecord {
     /// The highest sequence whose answer was forgotten. What is not above it can no longer be told
     /// from a retry.
     pub floor: u64,
-    /// Log index at which the floor last rose.
+    /// Place of the request with which the floor last rose.
     pub touched: u64,
 }
 
@@ -152,6 +163,7 @@ records! {
     ReferrerRecord: "referrer",
     DedupeRecord: "request answer",
     AgeRecord: "request age",
+    PlaceRecord: "place",
     ClientRecord: "client",
     GcRecord: "collection epoch",
     CondemnedRecord: "condemned blob",

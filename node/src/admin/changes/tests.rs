@@ -101,7 +101,8 @@ fn one_movement_at_a_time_except_for_the_dead() {
         moving(view);
         go_down(view, 2);
     };
-    assert_eq!(objection(dead, &[change(Change::Remove, 2)], false), Ok(()));
+    let replaced = [change(Change::Remove, 2), change(Change::Undrain, 4)];
+    assert_eq!(objection(dead, &replaced, false), Ok(()));
 }
 
 #[test]

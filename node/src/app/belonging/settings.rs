@@ -33,6 +33,8 @@ pub struct ClusterSettings {
     pub points: Option<u32>,
     /// The time-out of the node's session.
     pub session_timeout: Duration,
+    /// Servers of the ZooKeeper ensemble that coordinates; none when the nodes do it themselves.
+    pub zookeeper: Vec<HostPort>,
     /// Pause between its heartbeats.
     pub heartbeat: Duration,
     /// How long a node may be down before it leaves the ring.
@@ -62,6 +64,7 @@ impl From<&Config> for ClusterSettings {
                 RingLayout::Paper => None,
             },
             session_timeout: cluster.session_timeout,
+            zookeeper: cluster.zookeeper.clone(),
             heartbeat: cluster.heartbeat,
             down_out_interval: cluster.down_out_interval,
             voter_out_interval: cluster.voter_out_interval,

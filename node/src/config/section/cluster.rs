@@ -56,6 +56,11 @@ section! {
     /// How long a node may be silent before it counts as down and others act for it.
     session_timeout: Duration = "3s" in "1s" ..= "60s";
 
+    /// Servers of a ZooKeeper ensemble that coordinates the nodes, instead of the nodes themselves;
+    /// the tree lies at `/atoll` there. The same at every node of a cluster, from its first start on.
+    /// For builds with the feature `zookeeper`.
+    zookeeper: Vec<HostPort> = "";
+
     /// Pause between two signs of life of a node.
     heartbeat: Duration = "500ms" in "50ms" ..= "10s";
 

@@ -55,7 +55,9 @@ pub async fn heartbeats_are_acknowledged(bench: &Bench, _root: &str) {
     assert_eq!((now.state, now.timeout), (SessionState::Connected, session.timeout()));
     assert!(now.acknowledged > first);
     assert!(began.elapsed() < bench.heartbeat * 3 + SLACK, "{:?}", began.elapsed());
-    assert_eq!(now.lease_until(), now.acknowledged + session.timeout());
+    // Earlier than the time-out, but not so early that a heartbeat that is late ends it.
+    let lease = now.lease_until() - now.acknowledged;
+    assert!(lease < session.timeout() && lease > session.timeout() * 3 / 4, "{lease:?}");
     session.close().await.unwrap();
 }
 

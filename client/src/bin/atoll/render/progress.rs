@@ -30,19 +30,37 @@ pub fn lines(status: &Status) -> Vec<String> {
     lines
 }
 
-/// `12 of 40 blobs, 1.2 GiB of 3.4 GiB, 1 of 3 nodes compared, 2m 5s left`.
+/// `12 of 40 blobs, 1.2 GiB of 3.4 GiB, 2m 5s left`, or that it only looks.
 pub fn fetched(work: &Synchronisation) -> String {
+    if work.blobs_total == 0 {
+        return format!("has compared with {} of {} nodes", work.sources_done, work.sources_total);
+    }
     let eta = match work.eta_seconds {
         Some(eta) => format!("{} left", human::seconds(eta)),
         None => "time left not known yet".to_owned(),
     };
     format!(
-        "{} of {} blobs, {} of {}, {} of {} nodes compared, {eta}",
+        "{} of {} blobs, {} of {}, {eta}",
         human::count(work.blobs_done),
         human::count(work.blobs_total),
         human::bytes(work.bytes_done),
-        human::bytes(work.bytes_total),
-        work.sources_done,
-        work.sources_total
+        human::bytes(work.bytes_total)
     )
+}
+
+/// What all nodes together fetch; the time left is that of the slowest.
+pub fn together(status: &Status) -> Synchronisation {
+    let reports = status.nodes.iter().filter_map(|node| node.report.as_ref());
+    let active = reports.map(|report| &report.synchronisation).filter(|work| work.active);
+    active.fold(Synchronisation::default(), |sum, work| Synchronisation {
+        active: true,
+        synced_epoch: 0,
+        sources_done: sum.sources_done + work.sources_done,
+        sources_total: sum.sources_total + work.sources_total,
+        blobs_done: sum.blobs_done + work.blobs_done,
+        blobs_total: sum.blobs_total + work.blobs_total,
+        bytes_done: sum.bytes_done + work.bytes_done,
+        bytes_total: sum.bytes_total + work.bytes_total,
+        eta_seconds: sum.eta_seconds.max(work.eta_seconds),
+    })
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use atoll_core::admin::{Collection, NodeStatus, Status};
+use atoll_core::admin::{Collection, Health, NodeStatus, Status};
 
 use super::{NOTHING, nodes, progress};
 use crate::{
@@ -33,7 +33,11 @@ pub fn text(status: &Status) -> String {
         status.write_quorum
     );
     for problem in &status.problems {
-        let _ = writeln!(text, "{}: {}", problem.health, problem.message);
+        let word = match problem.health {
+            Health::Ok => "note".to_owned(),
+            health => health.to_string(),
+        };
+        let _ = writeln!(text, "{word}: {}", problem.message);
     }
     text.push('\n');
     text.push_str(&members(status));

@@ -60,14 +60,14 @@ fn one_dead_node_degrades_and_two_are_critical() {
 }
 
 #[test]
-fn a_dead_node_that_holds_nothing_is_only_unfinished_business() {
+fn a_dead_node_that_holds_nothing_is_worth_a_note() {
     let (health, codes) = judged(|status| {
         let mut gone = status.nodes[0].clone();
         (gone.id, gone.in_ring, gone.voter, gone.report) = (4, false, false, None);
         gone.state = NodeState::Down;
         status.nodes.push(gone);
     });
-    assert_eq!((health, codes), (Health::Working, vec!["node_down".to_owned()]));
+    assert_eq!((health, codes), (Health::Ok, vec!["node_down".to_owned()]));
 }
 
 #[test]
@@ -82,10 +82,10 @@ fn each_single_fact_is_named() {
         (|status| report(status).lease_valid = false, Health::Degraded, "fenced"),
         (|status| report(status).epoch = 8, Health::Working, "behind"),
         (|status| report(status).disk.full = true, Health::Degraded, "disk_full"),
-        (|status| report(status).disk.available_bytes = 100, Health::Working, "disk_low"),
+        (|status| report(status).disk.available_bytes = 100, Health::Ok, "disk_low"),
         (|status| report(status).repair.under_replicated = 1, Health::Degraded, "under_replicated"),
         (|status| report(status).scrub.damaged = 1, Health::Degraded, "damage"),
-        (|status| status.plan = Some(StagedPlan::default()), Health::Working, "plan_staged"),
+        (|status| status.plan = Some(StagedPlan::default()), Health::Ok, "plan_staged"),
     ];
     for (harm, health, code) in cases {
         assert_eq!(judged(harm), (health, vec![code.to_owned()]));

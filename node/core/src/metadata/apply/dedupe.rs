@@ -1,12 +1,12 @@
 //! A retry is answered, not applied.
 //!
-//! The answer to a request is kept for the next [`ANSWERS_KEPT_MAX`] log entries. When it is
+//! The answer to a request is kept for the next [`ANSWERS_KEPT_MAX`] requests. When it is
 //! forgotten, its client's *floor* rises to its sequence, and a request at or below the floor that
 //! has no answer is refused: it may be a duplicate that a slow network delivers after the tag was
 //! moved on, and applying it would move the tag back. So the size of the window decides only how
 //! late a retry may come, not whether one is applied twice.
 //!
-//! Everything goes by log position, the one clock that replicas share.
+//! Everything goes by place in the log, the one clock that replicas share.
 //!
 //! Not one row per client with all its answers: such a row is rewritten whole with every command.
 
@@ -19,11 +19,11 @@ use crate::metadata::{
     record::{AgeRecord, ClientRecord, DedupeRecord, Record},
 };
 
-/// How many answers are kept, and for how many log entries. Retries end after seconds; at 10,000
+/// How many answers are kept. Retries end after seconds; at 10,000
 /// commands per second this is 13 s. About 100 bytes each.
 pub const ANSWERS_KEPT_MAX: u64 = 131_072;
 
-/// For how many log entries the floor of a client is kept after its last answer was forgotten. A
+/// For how many requests the floor of a client is kept after its last answer was forgotten. A
 /// client is one start of one node, so there are few; a floor is worth keeping long, since with it
 /// goes the last protection from a duplicate.
 pub const CLIENTS_KEPT_ENTRIES: u64 = 1 << 24;
@@ -31,7 +31,7 @@ pub const CLIENTS_KEPT_ENTRIES: u64 = 1 << 24;
 const _: () = assert!(ANSWERS_KEPT_MAX < CLIENTS_KEPT_ENTRIES, "floors outlive answers");
 
 /// How many answers one command may make forgotten. More than one, so that the backlog behind a gap
-/// in log positions shrinks; few, so that no command pays for many.
+/// in the log shrinks; few, so that no command pays for many.
 const FORGOTTEN_PER_COMMAND_MAX: usize = 4;
 
 /// The answer to a request that is not to be applied.
@@ -50,18 +50,18 @@ pub(super) fn answer<K: Kv>(
 /// Keeps the answer to a request, and forgets old ones.
 pub(super) fn remember<K: Kv>(
     kv: &mut K,
-    index: u64,
+    place: u64,
     request: RequestId,
     outcome: &Outcome,
 ) -> Result<(), ApplyError<K::Error>> {
-    let record = DedupeRecord { index, outcome: outcome.clone() };
+    let record = DedupeRecord { place, outcome: outcome.clone() };
     put(kv, &keys::dedupe(request), &record.encode())?;
-    put(kv, &keys::age(index), &AgeRecord { request }.encode())?;
-    for (key, AgeRecord { request }) in outdated(kv, index)? {
+    put(kv, &keys::age(place), &AgeRecord { request }.encode())?;
+    for (key, AgeRecord { request }) in outdated(kv, place)? {
         remove(kv, &key)?;
         remove(kv, &keys::dedupe(request))?;
-        raise_floor(kv, index, request)?;
-        sweep_client_after(kv, index, request.client)?;
+        raise_floor(kv, place, request)?;
+        sweep_client_after(kv, place, request.client)?;
     }
     Ok(())
 }
@@ -69,8 +69,8 @@ pub(super) fn remember<K: Kv>(
 type AgeRow = (Vec<u8>, AgeRecord);
 
 /// The oldest answers that are out of the window.
-fn outdated<K: Kv>(kv: &K, index: u64) -> Result<Vec<AgeRow>, ApplyError<K::Error>> {
-    let Some(newest) = index.checked_sub(ANSWERS_KEPT_MAX) else { return Ok(Vec::new()) };
+fn outdated<K: Kv>(kv: &K, place: u64) -> Result<Vec<AgeRow>, ApplyError<K::Error>> {
+    let Some(newest) = place.checked_sub(ANSWERS_KEPT_MAX) else { return Ok(Vec::new()) };
     let newest = keys::age(newest);
     let mut found = Vec::new();
     let mut corrupt = None;
@@ -89,12 +89,12 @@ fn outdated<K: Kv>(kv: &K, index: u64) -> Result<Vec<AgeRow>, ApplyError<K::Erro
 
 fn raise_floor<K: Kv>(
     kv: &mut K,
-    index: u64,
+    place: u64,
     request: RequestId,
 ) -> Result<(), ApplyError<K::Error>> {
     let key = keys::client(request.client);
     let floor = read::<K, ClientRecord>(kv, &key)?.map_or(0, |client| client.floor);
-    let record = ClientRecord { floor: floor.max(request.sequence), touched: index };
+    let record = ClientRecord { floor: floor.max(request.sequence), touched: place };
     put(kv, &key, &record.encode())
 }
 
@@ -103,7 +103,7 @@ fn raise_floor<K: Kv>(
 /// for the price of one look.
 fn sweep_client_after<K: Kv>(
     kv: &mut K,
-    index: u64,
+    place: u64,
     client: u128,
 ) -> Result<(), ApplyError<K::Error>> {
     let next = match first_client(kv, Some(&keys::client(client)))? {
@@ -111,7 +111,7 @@ fn sweep_client_after<K: Kv>(
         None => first_client(kv, None)?,
     };
     match next {
-        Some((key, record)) if record.touched.saturating_add(CLIENTS_KEPT_ENTRIES) < index => {
+        Some((key, record)) if record.touched.saturating_add(CLIENTS_KEPT_ENTRIES) < place => {
             remove(kv, &key)
         }
         _ => Ok(()),

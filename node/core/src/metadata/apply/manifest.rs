@@ -19,7 +19,7 @@ use crate::{
 /// Pushing again what is there only sets the tags. The same bytes under another media type replace
 /// the record, since the pusher is told that they are served under it and that what they refer to is
 /// kept; where a protected tag points to them that would move the tag in all but name, and is refused.
-pub(super) fn put<K: Kv>(kv: &mut K, index: u64, push: &PutManifest) -> Result<(), Stop<K::Error>> {
+pub(super) fn put<K: Kv>(kv: &mut K, place: u64, push: &PutManifest) -> Result<(), Stop<K::Error>> {
     let PutManifest { repo, digest, tags, precondition, protected, vg, .. } = push;
     let record = record_of(push);
     gc::verify(kv, *vg, &needed(digest, &record))?;
@@ -40,9 +40,9 @@ pub(super) fn put<K: Kv>(kv: &mut K, index: u64, push: &PutManifest) -> Result<(
         }
         insert_rows(kv, repo, digest, &record)?;
     }
-    repo::ensure(kv, index, repo)?;
+    repo::ensure(kv, place, repo)?;
     for tag in tags {
-        tag::set(kv, index, repo, tag, digest)?;
+        tag::set(kv, place, repo, tag, digest)?;
     }
     Ok(())
 }

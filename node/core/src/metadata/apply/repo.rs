@@ -15,9 +15,9 @@ use crate::{
 };
 
 /// Makes sure that the repository has its row.
-pub(super) fn ensure<K: Kv>(kv: &mut K, index: u64, repo: &RepoName) -> Result<(), Stop<K::Error>> {
+pub(super) fn ensure<K: Kv>(kv: &mut K, place: u64, repo: &RepoName) -> Result<(), Stop<K::Error>> {
     if !query::repo_exists(kv, repo)? {
-        put(kv, &keys::repo(repo), &RepoRecord { since: index }.encode())?;
+        put(kv, &keys::repo(repo), &RepoRecord { since: place }.encode())?;
     }
     Ok(())
 }

@@ -32,7 +32,7 @@ pub(super) fn check_set<K: Kv>(
 /// Points `tag` at `digest`, whatever it pointed to.
 pub(super) fn set<K: Kv>(
     kv: &mut K,
-    index: u64,
+    place: u64,
     repo: &RepoName,
     tag: &Tag,
     digest: &Digest,
@@ -40,7 +40,7 @@ pub(super) fn set<K: Kv>(
     if let Some(old) = query::tag(kv, repo, tag)? {
         remove(kv, &keys::pointer(repo, &old.digest, tag))?;
     }
-    put(kv, &keys::tag(repo, tag), &TagRecord { digest: *digest, version: index }.encode())?;
+    put(kv, &keys::tag(repo, tag), &TagRecord { digest: *digest, version: place }.encode())?;
     put(kv, &keys::pointer(repo, digest, tag), MARK)?;
     Ok(())
 }

@@ -95,8 +95,9 @@ proptest! {
         round_trips(LinkRecord { size: one });
         round_trips(TagRecord { digest, version: one });
         round_trips(ReferrerRecord { artifact_type });
-        round_trips(DedupeRecord { index: one, outcome });
+        round_trips(DedupeRecord { place: one, outcome });
         round_trips(AgeRecord { request: RequestId { client, sequence: one } });
+        round_trips(PlaceRecord { last: one });
         round_trips(ClientRecord { floor: one, touched: other });
         round_trips(GcRecord { epoch: GcEpoch(one) });
         round_trips(CondemnedRecord { epoch: GcEpoch(other) });
@@ -141,5 +142,5 @@ fn the_format_is_what_it_was() {
     let tag = TagRecord { digest, version: 300 }.encode();
     assert_eq!(tag, [&[1, 0, 32][..], &[7; 32], &[0xac, 0x02]].concat());
     assert_eq!(LinkRecord { size: 5 }.encode(), [1, 5]);
-    assert_eq!(DedupeRecord { index: 1, outcome: Outcome::Done }.encode(), [1, 1, 0]);
+    assert_eq!(DedupeRecord { place: 1, outcome: Outcome::Done }.encode(), [1, 1, 0]);
 }

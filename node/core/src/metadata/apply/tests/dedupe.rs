@@ -87,6 +87,30 @@ fn answers_are_kept_for_their_window_and_no_longer() {
     assert_eq!(rows(&kv, keys::ages()), 40);
 }
 
+/// An entry of the log is a batch. Its requests have one index and yet each an age and a version.
+#[test]
+fn requests_of_one_batch_keep_apart() {
+    let mut kv = MemoryKv::default();
+    let version =
+        |kv: &MemoryKv| query::tag(kv, &name("a"), &tag_of("t")).unwrap().unwrap().version;
+    let mut versions = Vec::new();
+    for (sequence, content) in (1..).zip(["one", "two", "three"]) {
+        apply(&mut kv, 10, &tag_push(1, sequence, content)).unwrap();
+        versions.push(version(&kv));
+    }
+    assert!(versions.is_sorted_by(|one, next| one < next), "{versions:?}");
+    assert_eq!(rows(&kv, keys::ages()), 3);
+    // None of them is kept for ever, and the client's floor rises over all of them.
+    for step in 0..3 {
+        apply(&mut kv, 100 + ANSWERS_KEPT_MAX + step, &tag_push(2, 1 + step, "later")).unwrap();
+    }
+    assert_eq!(rows(&kv, vec![b'D']), 3);
+    for sequence in 1..=3 {
+        let late = apply(&mut kv, 200 + ANSWERS_KEPT_MAX, &tag_push(1, sequence, "one")).unwrap();
+        assert_eq!(late, Outcome::Refused(Refusal::Expired));
+    }
+}
+
 #[test]
 fn silent_clients_are_forgotten_in_time() {
     let mut kv = MemoryKv::default();
