@@ -20,13 +20,18 @@ pub fn unix_seconds() -> u64 {
     since.map_or(0, |since| since.as_secs())
 }
 
+/// Where callers come in.
+pub type Listener = TcpListener;
+/// One caller, or one node.
+pub type Stream = TcpStream;
+
 /// Listens.
-pub async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+pub async fn listen(address: SocketAddr) -> io::Result<Listener> {
     TcpListener::bind(address).await
 }
 
 /// Connects to `host:port` within `limit`.
-pub async fn dial(address: &str, limit: Duration) -> io::Result<TcpStream> {
+pub async fn dial(address: &str, limit: Duration) -> io::Result<Stream> {
     let stream = tokio::time::timeout(limit, TcpStream::connect(address))
         .await
         .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "no connection in time"))??;

@@ -8,7 +8,7 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::graceful::GracefulShutdown,
 };
-use tokio::{net::TcpStream, sync::Semaphore};
+use tokio::sync::Semaphore;
 use tracing::{debug, info, warn};
 
 use super::{
@@ -30,7 +30,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// An agent that listens.
 #[derive(Debug)]
 pub struct Server {
-    listener: tokio::net::TcpListener,
+    listener: host::Listener,
     api: Arc<Api>,
     nodes: Nodes,
 }
@@ -119,10 +119,10 @@ async fn refresh(nodes: Nodes) {
 }
 
 fn connection(
-    stream: TcpStream,
+    stream: host::Stream,
     api: Arc<Api>,
 ) -> http1::Connection<
-    TokioIo<TcpStream>,
+    TokioIo<host::Stream>,
     impl hyper::service::HttpService<
         Incoming,
         ResBody = super::body::Body,

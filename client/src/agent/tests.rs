@@ -236,6 +236,46 @@ async fn another_registry_is_refused_at_once_and_hears_nothing() {
     assert!(nodes[0].requests().iter().all(|line| !line.contains("ns=")), "it is ours to know");
 }
 
+/// What is written to it.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        host::lock(&self.0).extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn no_log_ever_holds_a_credential() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::TRACE)
+        .with_writer(move || writer.clone())
+        .finish();
+    let _logging = tracing::subscriber::set_default(subscriber);
+    let layer = content(1000, 11);
+    let nodes = cluster(2, std::slice::from_ref(&layer)).await;
+    let agent = Agent::start(&[&nodes[0], &nodes[1]], 1 << 20).await;
+    let secret = [("authorization", "Basic c2VjcmV0"), ("proxy-authorization", "Basic c2VjcmV0")];
+    for fault in [Fault::None, Fault::WrongBytes, Fault::Busy(2), Fault::Gone] {
+        nodes.iter().for_each(|node| node.fail(fault));
+        agent.get(&format!("{}?ns=docker.io", blob_path(&layer)), &secret).await;
+        agent.get(&blob_path(&content(900, 12)), &secret).await;
+        agent.get(&blob_path(&layer), &secret).await;
+        agent.get("/v2/team/app/manifests/v1", &secret).await;
+    }
+    let text = String::from_utf8(host::lock(&log.0).clone()).expect("text");
+    assert!(text.contains("/v2/team/app/manifests/v1"), "something is logged: {text}");
+    assert!(!text.contains("c2VjcmV0"), "{text}");
+}
+
 #[tokio::test]
 async fn web_pages_are_refused_before_anything_is_asked() {
     let nodes = cluster(1, &[]).await;

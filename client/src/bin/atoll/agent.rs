@@ -1,6 +1,12 @@
 //! `atoll agent`: the words of its command line, and what each of them starts.
 
-use std::{io::Write as _, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
+use std::{
+    io::{IsTerminal as _, Write as _},
+    path::PathBuf,
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
+};
 
 use atoll_client::{
     Client, Seed,
@@ -197,7 +203,11 @@ fn runtime() -> Result<tokio::runtime::Runtime, Problem> {
 fn run(options: RunOptions) -> Result<ExitCode, Problem> {
     let filter = tracing_subscriber::EnvFilter::try_new(&options.log)
         .map_err(|error| Problem::Call(format!("--log: {error}")))?;
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr)
+        .init();
     let config = options.told.config()?;
     runtime()?.block_on(serve(config))
 }
