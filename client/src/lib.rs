@@ -41,6 +41,8 @@
 //! ```
 #![forbid(unsafe_code)]
 
+#[cfg(not(madsim))]
+pub mod agent;
 mod auth;
 mod blob;
 mod budget;
@@ -48,16 +50,19 @@ mod builder;
 mod client;
 mod copy;
 mod directory;
+pub mod docker_config;
 mod document;
 mod endpoint;
 mod engine;
 mod entropy;
 mod error;
 mod exchange;
+pub mod format;
 mod image_ref;
 mod latency;
 mod limits;
 mod listing;
+mod local_files;
 mod manifest;
 mod net;
 mod oci_error;
