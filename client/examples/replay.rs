@@ -16,7 +16,7 @@ use std::{
     time::Instant,
 };
 
-use atoll_client::{Client, Digest, ReadPolicy, RepoName, Seed};
+use atoll_client::{Client, Digest, Limits, ReadPolicy, RepoName, Seed};
 use clap::{Parser, ValueEnum};
 use futures_util::{StreamExt as _, stream};
 use serde_json::json;
@@ -34,6 +34,9 @@ struct Arguments {
     concurrency: usize,
     #[arg(long, value_enum, default_value = "preferred")]
     policy: Policy,
+    /// Pieces of one large blob at a time; 1 takes it from one replica after the other.
+    #[arg(long, default_value_t = 4)]
+    ranges: usize,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -46,7 +49,9 @@ enum Policy {
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let arguments = Arguments::parse();
+    let limits = Limits { ranges_in_flight: arguments.ranges, ..Limits::default() };
     let client = Client::builder(arguments.seeds.clone())
+        .limits(limits)
         .read_policy(match arguments.policy {
             Policy::Preferred => ReadPolicy::Preferred,
             Policy::Random => ReadPolicy::RandomReplica,

@@ -8,7 +8,7 @@ see it (popularity by Zipf-Mandelbrot, a fifth of the requests for layers that n
 sizes as in the IBM traces up to a few megabytes): clients that go to each blob's preferred replica, to
 any replica at random, and to the nodes in turn. Every row starts with nodes that hold nothing in memory.
 Then one large layer at a time, whole from one replica or in pieces from three, with the client's peak
-memory. The binaries are $ATOLLD, $ATOLL_REPLAY and $ATOLL_MASS_PULL, else those of target/release.
+memory. The binaries are $ATOLLD and $ATOLL_REPLAY, else those of target/release.
 """
 
 import argparse
@@ -149,21 +149,22 @@ def hit_ratio(options, work):
 
 
 def large_layers(options, work):
-    program, rows = example("mass_pull", "ATOLL_MASS_PULL"), []
+    rows, size = [], options.large_mib << 20
     with Cluster(os.path.join(work.path, "large"), binary(), {"log.level": "error"}) as cluster:
         cluster.found(3)
+        blob = images.push_blob(Wire(cluster.members[0].address), REPOSITORY, random.Random("library/large").randbytes(size), whole=False)
+        path = os.path.join(work.path, "large-trace")
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(f"{blob.digest} {blob.size}\n" * options.large_pulls)
         seeds = [word for member in cluster.members for word in ("--seed", member.address)]
-        shape = ["--blobs", "1", "--large-blobs", "4", "--large-bytes", str(options.large_mib << 20), *seeds]
-        subprocess.run([program, "prepare", *shape], check=True, stdout=subprocess.DEVNULL)
-        pulls = ["--pulls", "0", "--large-pulls", str(options.large_pulls), "--concurrency", "1"]
         for ranges in (1, 2, 4, 8):
-            report, peak = run([program, "pull", *shape, *pulls, "--ranges", str(ranges)])
-            rows.append({"ranges": ranges, "mib_per_second": report["mib_per_second"], "p50_ms": report["large"]["p50_micros"] / 1000, "peak_mib": peak, "failures": report["large"]["failures"]})
+            report, peak = run([example("replay", "ATOLL_REPLAY"), "--repo", REPOSITORY, "--trace", path, "--concurrency", "1", "--ranges", str(ranges), *seeds])
+            rows.append({"ranges": ranges, "mib_per_second": report["bytes"] / report["seconds"] / (1 << 20), "peak_mib": peak, "failures": report["failures"]})
     print(f"\none layer of {options.large_mib} MiB at a time, {options.large_pulls} times, three replicas\n")
-    print("| pieces in flight | MiB/s | to one | p50 ms | peak memory of the client |")
-    print("|--:|--:|--:|--:|--:|")
+    print("| pieces in flight | MiB/s | to one | peak memory of the client |")
+    print("|--:|--:|--:|--:|")
     for row in rows:
-        print(f"| {row['ranges']} | {row['mib_per_second']:.0f} | {row['mib_per_second'] / rows[0]['mib_per_second']:.2f}× | {row['p50_ms']:.0f} | {row['peak_mib']:.0f} MiB |")
+        print(f"| {row['ranges']} | {row['mib_per_second']:.0f} | {row['mib_per_second'] / rows[0]['mib_per_second']:.2f}× | {row['peak_mib']:.0f} MiB |")
     return rows
 
 

@@ -43,7 +43,12 @@ fn main() -> ExitCode {
     };
     match call.command {
         cli::Command::Ctl(call) => end_of_ctl(runtime.block_on(ctl::run(call))),
-        cli::Command::Images(command) => end(runtime.block_on(images::run(command))),
+        cli::Command::Images(command) => {
+            let result = runtime.block_on(images::run(command));
+            // Before the end is told: what was not finished takes its temporary files with it.
+            drop(runtime);
+            end(result)
+        }
         // It makes a runtime of its own.
         cli::Command::Agent(agent) => agent::main(agent),
     }
