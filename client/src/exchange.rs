@@ -92,7 +92,9 @@ impl Wires {
         endpoint: &Endpoint,
         sending: &Sending,
     ) -> Result<Answer, ExchangeError> {
-        let mut lease = self.pool.lease(endpoint, false).await?;
+        // An upload takes each byte once: it must not be begun on a connection that may be closing.
+        let fresh = matches!(sending.payload, Payload::Source { .. });
+        let mut lease = self.pool.lease(endpoint, fresh).await?;
         loop {
             self.counters.request(endpoint);
             let was_used = lease.is_used;

@@ -136,7 +136,8 @@ impl Engine {
         }
         // A registry that takes no blob in one request has opened an upload instead.
         let upload = opened(job, answer)?;
-        self.put(job, &upload, Payload::Whole(bytes), 0).await
+        let payload = Payload::Source { source: Arc::new(bytes), offset: 0, size: job.size };
+        self.put(job, &upload, payload, 0).await
     }
 
     async fn send_in_upload(self: &Arc<Self>, job: &PushJob) -> Result<(), PushError> {
