@@ -3,20 +3,25 @@
 use std::time::Duration;
 
 use atoll_core::admin::{Change, NodeChange, Target};
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, ColorChoice, Parser, Subcommand, ValueEnum};
 
-use crate::{admin::AdminAddress, human};
+use crate::{admin::AdminAddress, human, images::ImageCommand};
 
 /// Tools for a registry that is its own storage cluster.
 #[derive(Debug, Parser)]
 #[command(name = "atoll", version, about)]
 pub struct Cli {
+    /// Colours on standard error
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    pub color: ColorChoice,
     #[command(subcommand)]
     pub command: Command,
 }
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    #[command(flatten)]
+    Images(ImageCommand),
     /// Look at a cluster and change who belongs to it
     Ctl(Ctl),
     /// A registry on loopback for docker, containerd and podman of this machine
@@ -189,9 +194,10 @@ mod tests {
     use super::*;
 
     fn ctl(words: &[&str]) -> Result<Ctl, clap::Error> {
-        let cli = Cli::try_parse_from(["atoll", "ctl"].iter().chain(words))?;
-        let Command::Ctl(ctl) = cli.command else { panic!("`ctl` is `ctl`") };
-        Ok(ctl)
+        match Cli::try_parse_from(["atoll", "ctl"].iter().chain(words))?.command {
+            Command::Ctl(ctl) => Ok(ctl),
+            other => panic!("{other:?}"),
+        }
     }
 
     #[test]
