@@ -184,7 +184,6 @@ pub const DOOR_EXCEPTIONS: &[(&str, &str, &str)] = &[
     ("node/src/app/dev.rs", "Instant::now", "the parent of dev mode is never simulated"),
     ("node/src/app/dev/plan.rs", "TcpListener", "dev mode tries a port; nothing is served on it"),
     ("node/src/app/dev/child.rs", "std::fs", "dev mode writes files for its child processes"),
-    ("client/src/local_files.rs", "std::fs", "files of a person's machine, never simulated"),
     ("client/src/agent/host.rs", "TcpListener", "the agent is never simulated; its doors are here"),
     ("client/src/agent/host.rs", "TcpStream", "as its listener"),
     ("client/src/agent/host.rs", "UnixStream", "the socket of a docker daemon"),
@@ -193,7 +192,9 @@ pub const DOOR_EXCEPTIONS: &[(&str, &str, &str)] = &[
     ("client/src/agent/host.rs", "Instant::now", "the agent is never simulated"),
     ("client/src/agent/host.rs", "spawn_blocking", "the agent is never simulated"),
     ("client/src/agent/cache/disk.rs", "std::fs", "the folder of the agent's cache"),
+    ("client/src/agent/cache/disk.rs", "SystemTime::now", "when a file was used last, kept by the file itself"),
     ("client/src/agent/install/files.rs", "std::fs", "files of docker, containerd and podman"),
+    ("client/src/local_files.rs", "std::fs", "files of a person's machine, never simulated"),
     ("client/src/bin/atoll/admin.rs", "TcpStream", "the command line is never simulated"),
     ("client/src/bin/atoll/watch.rs", "Instant::now", "the command line is never simulated"),
 ];
