@@ -1,5 +1,6 @@
 //! The real binary, a registry that answers what a test tells it to, and texts to compare with.
 
+#![allow(dead_code, reason = "each test binary uses its part")]
 #![allow(clippy::disallowed_methods, reason = "a test of a process is no simulation")]
 
 use std::{
@@ -47,7 +48,6 @@ impl Registry {
     }
 
     /// The `Authorization` headers of all requests so far, each after its request.
-    #[allow(dead_code, reason = "not every test looks")]
     pub fn asked(&self) -> Vec<String> {
         self.asked.lock().expect("no panic").clone()
     }
