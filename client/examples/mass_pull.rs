@@ -62,9 +62,12 @@ struct Arguments {
     /// Exponent of the Zipf distribution; 0 draws evenly.
     #[arg(long, default_value_t = 0.9)]
     skew: f64,
-    /// Pieces of one large blob at a time; 1 takes it from one replica after the other.
+    /// Pieces of one large blob at a time.
     #[arg(long, default_value_t = 4)]
     ranges: usize,
+    /// Replicas that they come from.
+    #[arg(long, default_value_t = 3)]
+    replicas: usize,
     /// Seconds without progress after which a pull fails.
     #[arg(long, default_value_t = 60)]
     patience: u64,
@@ -91,6 +94,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let limits = Limits {
         patience: Duration::from_secs(arguments.patience),
         ranges_in_flight: arguments.ranges,
+        replicas_per_blob: arguments.replicas,
         ..Limits::default()
     };
     let client = Client::builder(arguments.seeds.clone())

@@ -192,7 +192,11 @@ pub const DOOR_EXCEPTIONS: &[(&str, &str, &str)] = &[
     ("client/src/agent/host.rs", "Instant::now", "the agent is never simulated"),
     ("client/src/agent/host.rs", "spawn_blocking", "the agent is never simulated"),
     ("client/src/agent/cache/disk.rs", "std::fs", "the folder of the agent's cache"),
-    ("client/src/agent/cache/disk.rs", "SystemTime::now", "when a file was used last, kept by the file itself"),
+    (
+        "client/src/agent/cache/disk.rs",
+        "SystemTime::now",
+        "when a file was used last, kept by the file itself",
+    ),
     ("client/src/agent/install/files.rs", "std::fs", "files of docker, containerd and podman"),
     ("client/src/local_files.rs", "std::fs", "files of a person's machine, never simulated"),
     ("client/src/bin/atoll/admin.rs", "TcpStream", "the command line is never simulated"),

@@ -7,9 +7,9 @@ use clap::{Args, ColorChoice, Parser, Subcommand, ValueEnum};
 
 use crate::{admin::AdminAddress, human, images::ImageCommand};
 
-/// Tools for a registry that is its own storage cluster.
+/// Images in and out of a registry that is its own storage cluster, and tools for who runs one.
 #[derive(Debug, Parser)]
-#[command(name = "atoll", version, about)]
+#[command(name = "atoll", version)]
 pub struct Cli {
     /// Colours on standard error
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
@@ -63,7 +63,7 @@ pub struct Options {
 pub enum Output {
     /// Aligned, for people
     Table,
-    /// As the node answered, for programs
+    /// For programs
     Json,
 }
 

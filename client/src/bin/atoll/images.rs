@@ -43,9 +43,9 @@ pub fn complain(failure: &Failure) {
 /// Runs one command.
 pub async fn run(command: ImageCommand) -> Result<(), Failure> {
     match command {
-        ImageCommand::Pull(call) => pull::run(call).await,
-        ImageCommand::Push(call) => push::run(call).await,
-        ImageCommand::Copy(call) => copy::run(call).await,
+        ImageCommand::Pull(call) => interruptible(pull::run(call)).await,
+        ImageCommand::Push(call) => interruptible(push::run(call)).await,
+        ImageCommand::Copy(call) => interruptible(copy::run(call)).await,
         ImageCommand::Ls(call) => listing::repositories(call).await,
         ImageCommand::Tags(call) => listing::tags(call).await,
         ImageCommand::Inspect(call) => inspect::run(call).await,
@@ -56,5 +56,14 @@ pub async fn run(command: ImageCommand) -> Result<(), Failure> {
         ImageCommand::Logout(call) => login::logout(call).await,
         ImageCommand::Completions { shell } => shell::completions(shell),
         ImageCommand::Man { folder } => shell::man(folder.as_deref()),
+    }
+}
+
+/// Lets Ctrl-C end the work in order, so that no half-written file stays behind.
+async fn interruptible(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    tokio::select! {
+        biased;
+        done = work => done,
+        Ok(()) = tokio::signal::ctrl_c() => Err(Failure::interrupted()),
     }
 }

@@ -5,9 +5,11 @@
 //! 4 not authorised; 5 nobody reachable; 6 content is not what it should be.
 //!
 //! `atoll ctl …` asks a node's admin listener, any node's: what one node is told, the cluster agrees
-//! on. The tool decides nothing; it asks, shows, and waits. Exit codes: 0 done; 1 refused, failed, or not finished in time; 2 the call is wrong, so that trying
-//! again without a change is useless; 3 the admin listener cannot be reached; 4 `status --check` found
-//! the cluster not well.
+//! on. The tool decides nothing; it asks, shows, and waits. Exit codes: 0 done; 1 refused, failed, or
+//! not finished in time; 2 the call is wrong, so that trying again without a change is useless; 3 the
+//! admin listener cannot be reached; 4 `status --check` found the cluster not well.
+//!
+//! `atoll agent …` is a registry on loopback for the programs of this machine.
 #![forbid(unsafe_code)]
 
 mod admin;
@@ -41,8 +43,13 @@ fn main() -> ExitCode {
     };
     match call.command {
         cli::Command::Ctl(call) => end_of_ctl(runtime.block_on(ctl::run(call))),
+        cli::Command::Images(command) => {
+            let result = runtime.block_on(images::run(command));
+            // Before the end is told: what was not finished takes its temporary files with it.
+            drop(runtime);
+            end(result)
+        }
         cli::Command::Agent(call) => agent::main(call, &runtime),
-        cli::Command::Images(command) => end(runtime.block_on(images::run(command))),
     }
 }
 

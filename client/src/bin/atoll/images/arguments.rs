@@ -58,7 +58,13 @@ pub enum ImageCommand {
 #[derive(Clone, Debug, Args)]
 pub struct Connection {
     /// Nodes of the cluster, where the name of an image has no host of its own, or that host
-    #[arg(long, env = "ATOLL_REGISTRY", value_name = "HOST:PORT,…", value_delimiter = ',')]
+    #[arg(
+        long,
+        env = "ATOLL_REGISTRY",
+        hide_env_values = true,
+        value_name = "HOST:PORT,…",
+        value_delimiter = ','
+    )]
     pub registry: Vec<String>,
     /// Speak HTTP without TLS; to this machine that is done anyway
     #[arg(long, visible_alias = "insecure")]

@@ -3,7 +3,7 @@
 use std::io;
 
 use atoll_client::{
-    BuildError, ContentError, CopyError, Kind, PullError, PushError, RequestError, ViewError,
+    BuildError, CopyError, Kind, PullError, PushError, RequestError, ViewError,
     docker_config::DockerConfigError, format::FormatError,
 };
 
@@ -22,6 +22,8 @@ pub enum Class {
     Unreachable,
     /// Content is not what its digest or its format says.
     Content,
+    /// Somebody pressed Ctrl-C.
+    Interrupted,
 }
 
 /// A failure: its class, and what a person should read.
@@ -44,6 +46,11 @@ impl Failure {
         Failure { class: Class::Usage, text: text.into() }
     }
 
+    /// An end in the middle.
+    pub fn interrupted() -> Failure {
+        Failure { class: Class::Interrupted, text: "interrupted; what is there is kept".to_owned() }
+    }
+
     /// The exit code.
     pub fn exit_code(&self) -> u8 {
         match self.class {
@@ -53,6 +60,8 @@ impl Failure {
             Class::NotAuthorised => 4,
             Class::Unreachable => 5,
             Class::Content => 6,
+            // As a shell says it of a program that ended by this signal.
+            Class::Interrupted => 130,
         }
     }
 
@@ -83,17 +92,15 @@ impl From<PushError> for Failure {
     fn from(error: PushError) -> Failure {
         match &error {
             // What is wrong lies here, not in the registry.
-            PushError::Source(failure) if is_of_content(&failure.cause) => Failure {
-                class: Class::Content,
-                text: format!("{error}; the image is damaged where it is: make it anew"),
-            },
+            PushError::Source(failure) if failure.cause.kind() == io::ErrorKind::InvalidData => {
+                Failure {
+                    class: Class::Content,
+                    text: format!("{error}; the image is damaged where it is: make it anew"),
+                }
+            }
             _ => Failure::of(error.kind(), error.to_string()),
         }
     }
-}
-
-fn is_of_content(error: &io::Error) -> bool {
-    error.get_ref().is_some_and(|inner| inner.is::<ContentError>())
 }
 
 impl From<ViewError> for Failure {

@@ -70,10 +70,12 @@ impl Progress {
         };
         Item { progress: self.clone(), label, size, seen: Arc::default(), bar }
     }
+}
 
-    /// Takes everything away again.
-    pub fn finish(&self) {
-        if let Kind::Bars { all, total, .. } = &*self.0 {
+impl Drop for Kind {
+    /// Takes everything away again, before a result or a complaint is printed.
+    fn drop(&mut self) {
+        if let Kind::Bars { all, total, .. } = self {
             total.finish_and_clear();
             let _ = all.clear();
         }
@@ -90,8 +92,8 @@ impl Item {
                 bar.set_position(bytes);
             }
             if let Kind::Bars { total, .. } = &*progress.0 {
-                let at = total.position().saturating_add(bytes).saturating_sub(before);
-                total.set_position(at);
+                total.inc(bytes.saturating_sub(before));
+                total.dec(before.saturating_sub(bytes));
             }
         })
     }

@@ -60,7 +60,7 @@ pub async fn run(call: Pull) -> Result<(), Failure> {
             Spared::default()
         }
     };
-    progress.finish();
+    drop(progress);
     let pulled = Pulled {
         image: image.to_string(),
         digest: graph.root.digest.to_string(),

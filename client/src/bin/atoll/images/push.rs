@@ -46,7 +46,7 @@ pub async fn run(call: Push) -> Result<(), Failure> {
     let progress = Progress::new(call.printing, source.graph.blob_bytes());
     let (present, sent) = send_blobs(&client, &image, &source, &progress).await?;
     send_documents(&client, &image, &source).await?;
-    progress.finish();
+    drop(progress);
     let report = Report {
         image: image.to_string(),
         digest: root.digest.to_string(),

@@ -37,7 +37,7 @@ pub fn is_coloured() -> bool {
 pub fn confirmed(question: &str) -> Result<bool, Failure> {
     if !io::stdin().is_terminal() {
         return Err(Failure::usage(format!(
-            "{question} Nobody can answer that here: say --yes if it is meant"
+            "nobody is here to answer: {question} Say --yes if it is meant"
         )));
     }
     let answer = asked(&format!("{question} [y/N] "))?;
