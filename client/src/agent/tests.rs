@@ -342,13 +342,15 @@ async fn when_no_node_is_there_it_is_said_within_a_second() {
 
 #[tokio::test]
 async fn what_does_not_fit_the_cache_is_relayed() {
-    let layer = content(10_000, 9);
+    let layer = content(2 << 20, 9);
     let nodes = cluster(1, std::slice::from_ref(&layer)).await;
-    let agent = Agent::start(&[&nodes[0]], 5_000).await;
+    let agent = Agent::start(&[&nodes[0]], 1 << 20).await;
     for _ in 0..2 {
-        assert_eq!(agent.get(&blob_path(&layer), &[]).await.bytes(), &layer);
+        assert!(agent.get(&blob_path(&layer), &[]).await.bytes() == &layer);
     }
     assert_eq!(agent.status().await["relayed"], 2);
+    nodes[0].fail(Fault::WrongBytes);
+    assert!(agent.get(&blob_path(&layer), &[]).await.body.is_err(), "never the whole of it");
 }
 
 #[tokio::test]

@@ -38,7 +38,9 @@ impl Api {
         call: &Call,
         digest: Option<Digest>,
     ) -> Result<Response<Body>, Refusal> {
-        let Some(grant) = self.grant(call, digest).await? else { return self.relay(call).await };
+        let Some(grant) = self.grant(call, digest).await? else {
+            return self.relay(call, None).await;
+        };
         let ranges = ranges(&call.headers);
         if let Some(content) = self.cache.get(&grant.digest).await {
             self.counters.hits.add(1);
@@ -46,7 +48,7 @@ impl Api {
         }
         // A piece of something large: the caller may want no more of it, so no more is fetched.
         if ranges != RangeHeader::Ignore {
-            return self.relay(call).await;
+            return self.relay(call, Some(&grant)).await;
         }
         let mut landing = self.fetch(call, &grant);
         match tokio::time::timeout(HEAD_DELAY_MAX, &mut landing).await {
@@ -54,7 +56,7 @@ impl Api {
                 if begun { &self.counters.misses } else { &self.counters.joined }.add(1);
                 Ok(self.serve(&grant, &ranges, content))
             }
-            Ok((_, Err(Missed::NoPlace))) => self.relay(call).await,
+            Ok((_, Err(Missed::NoPlace))) => self.relay(call, Some(&grant)).await,
             Ok((_, Err(Missed::Refused(refusal)))) => Err(refusal),
             Err(_) => {
                 self.counters.misses.add(1);
@@ -86,26 +88,26 @@ impl Api {
         Ok(grant)
     }
 
-    /// The node's own answer, kept by nobody.
-    async fn relay(&self, call: &Call) -> Result<Response<Body>, Refusal> {
+    /// The node's own answer, kept by nobody. The whole of the content is compared with its digest
+    /// on the way; a piece of it cannot be.
+    async fn relay(&self, call: &Call, grant: Option<&Grant>) -> Result<Response<Body>, Refusal> {
         self.counters.relayed.add(1);
-        let ask = Ask::new(call.method.clone(), call.path.clone(), call.headers.clone());
+        let path = grant.map(|grant| by_digest(call, &grant.digest));
+        let path = path.unwrap_or_else(|| call.path.clone());
+        let ask = Ask::new(call.method.clone(), path, call.headers.clone());
         let answered = self.upstream.read(&self.order(call), &ask).await?;
-        Ok(self.relayed(answered))
+        let answer = self.relayed(answered);
+        match grant.filter(|_| answer.status() == StatusCode::OK) {
+            Some(grant) => Ok(answer.map(|body| body::verified(body, grant.digest, grant.size))),
+            None => Ok(answer),
+        }
     }
 
     /// Joins the fetch of this content, or begins it.
     fn fetch(&self, call: &Call, grant: &Grant) -> Landing {
         let (digest, size) = (grant.digest, grant.size);
-        let route = match call.route.clone() {
-            Some(Route::Manifest { repo, .. }) => {
-                Route::Manifest { repo, reference: Reference::Digest(digest) }.to_string()
-            }
-            Some(route) => route.to_string(),
-            None => call.path.clone(),
-        };
         let order = Order {
-            path: route,
+            path: by_digest(call, &digest),
             digest,
             size,
             headers: credential(&call.headers),
@@ -137,6 +139,17 @@ impl Api {
                 answer
             }
         }
+    }
+}
+
+/// The path of this content, whatever it was asked for by: a tag may move between two requests.
+fn by_digest(call: &Call, digest: &Digest) -> String {
+    match call.route.clone() {
+        Some(Route::Manifest { repo, .. }) => {
+            Route::Manifest { repo, reference: Reference::Digest(*digest) }.to_string()
+        }
+        Some(route) => route.to_string(),
+        None => call.path.clone(),
     }
 }
 
