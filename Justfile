@@ -38,13 +38,21 @@ sim-repro SCENARIO SEED:
 sim-campaign SCENARIO COUNT *ARGS:
     cargo sim campaign {{SCENARIO}} {{COUNT}} {{ARGS}}
 
+# COUNT seeds of all scenarios that draw everything, and their figures.
+sim-swarm COUNT *ARGS:
+    cargo sim swarm {{COUNT}} {{ARGS}}
+
+# A run that fails, made smaller while it still fails.
+sim-shrink SCENARIO SEED:
+    cargo sim shrink {{SCENARIO}} {{SEED}}
+
 # Power cuts at every disk operation of every story; `cargo sim ci` takes a sample of them.
 sim-crash-full:
     cargo sim crash all
 
-# Planted bugs: each must be caught.
-sim-bite:
-    cargo sim bite
+# Planted bugs, or those that are named: each must be caught.
+sim-bite *PLANTS:
+    cargo sim bite {{PLANTS}}
 
 # COUNT seeds, each twice: the traces must be identical.
 sim-meta COUNT="5":

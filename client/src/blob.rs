@@ -96,6 +96,17 @@ impl Blob {
         }
     }
 
+    /// The whole content, read without a runtime.
+    #[cfg(test)]
+    pub(crate) fn read_for_tests(&self) -> Bytes {
+        match &self.content {
+            Content::Memory(bytes) => bytes.clone(),
+            Content::Spooled { file, len } => {
+                read_exact_at(file.as_ref(), 0, *len as usize).expect("all of it is there")
+            }
+        }
+    }
+
     /// The whole content in memory: for blobs that are known to be small.
     ///
     /// # Errors

@@ -41,6 +41,8 @@
 //! ```
 #![forbid(unsafe_code)]
 
+#[cfg(not(madsim))]
+pub mod agent;
 mod auth;
 mod blob;
 mod budget;

@@ -12,13 +12,17 @@ pub struct Limits {
     /// Larger blobs wait in a file until they are verified. Most config blobs and small layers are
     /// below.
     pub memory_per_blob: u64,
-    /// Where these files are; they have no name, so nothing is left behind by a crash.
+    /// Where these files are; they have no name, so nothing is left behind by a crash. The system's
+    /// temporary folder unless it is said: name another where that one is in memory.
     pub spool_dir: PathBuf,
     /// A blob longer than this is fetched in pieces of this many bytes. Large enough that the time
     /// of a round trip does not count, small enough that several of them fit into memory.
     pub range_bytes: u64,
     /// Pieces of one blob that are on their way at a time, from different replicas.
     pub ranges_in_flight: usize,
+    /// Replicas that the pieces of one blob come from in turn. With 1 all come from the preferred
+    /// one: slower for one pull, but a hot layer is then in one memory only.
+    pub replicas_per_blob: usize,
     /// Bytes of all blobs that are on their way or wait to be hashed. Further pieces wait.
     pub bytes_in_flight_max: u64,
     /// Connections to one node, beyond which requests wait.
@@ -69,6 +73,7 @@ impl Default for Limits {
             spool_dir: std::env::temp_dir(),
             range_bytes: 4 << 20,
             ranges_in_flight: 4,
+            replicas_per_blob: 3,
             bytes_in_flight_max: 128 << 20,
             connections_per_node: 64,
             idle_connection: Duration::from_secs(20),
@@ -97,6 +102,7 @@ impl Limits {
     pub(crate) fn sane(mut self) -> Limits {
         self.range_bytes = self.range_bytes.max(64 << 10);
         self.ranges_in_flight = self.ranges_in_flight.max(1);
+        self.replicas_per_blob = self.replicas_per_blob.max(1);
         self.bytes_in_flight_max = self.bytes_in_flight_max.max(self.range_bytes);
         self.connections_per_node = self.connections_per_node.max(1);
         self.copies_in_flight = self.copies_in_flight.max(1);

@@ -14,17 +14,20 @@ mod piece;
 
 pub(crate) use self::piece::request_error as piece_request_error;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
-use futures_util::{StreamExt as _, stream};
+use tokio::sync::OwnedSemaphorePermit;
 
 use self::{
     cut::{Cut, pieces},
     intake::Intake,
-    piece::Carried,
+    piece::{Carried, Piece},
 };
 use crate::{
     Digest, RepoName,
@@ -180,18 +183,21 @@ impl Engine {
     /// Piece after piece: what is small, what is not known to be large, and what comes from one place.
     async fn fetch_in_turn(self: &Arc<Self>, job: &Job) -> Result<Blob, FetchError> {
         let mut carried: Option<Carried> = None;
-        let end = job.size.map(|size| size.min(self.limits().range_bytes));
+        let whole = self.limits().range_bytes;
+        let end = job.size.map(|size| size.min(whole));
+        // One piece is in memory at a time: its room serves the next one too.
+        let room = self.room(end.unwrap_or(whole)).await;
         let first = self.piece(job, 0, Cut { offset: 0, end }, &mut carried).await?;
         let size = job.size.unwrap_or(first.total);
         if first.end() < size && carried.is_none() && job.only.is_none() {
             // Parts are sent here: the rest comes from several replicas.
-            return self.fetch_pieces(job, size, Some(first)).await;
+            return self.fetch_pieces(job, size, Some((first, room))).await;
         }
         let mut intake = self.intake(job, size).await?;
         let mut offset = first.end();
         intake = intake.take(first).await?;
         while offset < size {
-            let end = size.min(offset + self.limits().range_bytes);
+            let end = size.min(offset + whole);
             let piece = self.piece(job, 0, Cut { offset, end: Some(end) }, &mut carried).await?;
             offset = piece.end();
             intake = intake.take(piece).await?;
@@ -204,25 +210,51 @@ impl Engine {
         self: &Arc<Self>,
         job: &Job,
         size: u64,
-        first: Option<piece::Piece>,
+        first: Option<(Piece, OwnedSemaphorePermit)>,
     ) -> Result<Blob, FetchError> {
         let mut intake = self.intake(job, size).await?;
         let mut offset = 0;
-        if let Some(first) = first {
+        if let Some((first, room)) = first {
             offset = first.end();
             intake = intake.take(first).await?;
+            drop(room);
         }
-        let cuts = pieces(offset, size, self.limits().range_bytes);
+        let mut cuts = pieces(offset, size, self.limits().range_bytes).enumerate().peekable();
         // Each in a task of its own, so that pieces go on coming while one is hashed and written.
-        let fetching = cuts.enumerate().map(|(nth, cut)| {
-            let (engine, job) = (self.clone(), job.clone());
-            OwnedTask(tokio::spawn(async move { engine.piece(&job, nth, cut, &mut None).await }))
-        });
-        let mut fetched = stream::iter(fetching).buffered(self.limits().ranges_in_flight);
-        while let Some(piece) = fetched.next().await {
-            intake = intake.take(piece?).await?;
+        let mut running: VecDeque<OwnedTask<(Piece, OwnedSemaphorePermit)>> = VecDeque::new();
+        loop {
+            while running.len() < self.limits().ranges_in_flight
+                && let Some((nth, cut)) = cuts.peek().copied()
+            {
+                let bytes = cut.end.unwrap_or(size) - cut.offset;
+                // Only the first waits: the others are a bonus while there is room.
+                let room = match running.is_empty() {
+                    true => Some(self.room(bytes).await),
+                    false => self.room_now(bytes),
+                };
+                let Some(room) = room else { break };
+                cuts.next();
+                running.push_back(self.begin_piece(job, nth, cut, room));
+            }
+            let Some(first) = running.pop_front() else { return intake.finish() };
+            let (piece, room) = first.await?;
+            intake = intake.take(piece).await?;
+            drop(room);
         }
-        intake.finish()
+    }
+
+    fn begin_piece(
+        self: &Arc<Self>,
+        job: &Job,
+        nth: usize,
+        cut: Cut,
+        room: OwnedSemaphorePermit,
+    ) -> OwnedTask<(Piece, OwnedSemaphorePermit)> {
+        let (engine, job) = (self.clone(), job.clone());
+        OwnedTask(tokio::spawn(async move {
+            let piece = engine.piece(&job, nth, cut, &mut None).await?;
+            Ok((piece, room))
+        }))
     }
 
     async fn intake(&self, job: &Job, size: u64) -> Result<Intake, FetchError> {

@@ -57,6 +57,23 @@ pub(crate) struct PushJob {
     pub(crate) source: Arc<dyn BlobSource>,
 }
 
+/// Why one try did not store the blob.
+enum Broken {
+    /// A new upload may.
+    Again(RequestError),
+    /// Nothing will.
+    Final(PushError),
+}
+
+impl From<PushError> for Broken {
+    fn from(error: PushError) -> Self {
+        match error {
+            PushError::Request(error @ RequestError::Unavailable(_)) => Broken::Again(error),
+            error => Broken::Final(error),
+        }
+    }
+}
+
 /// An open upload.
 struct Upload {
     node: Endpoint,
@@ -111,20 +128,18 @@ impl Engine {
                     self.wires.counters.bytes_sent.add(job.size);
                     return Ok(Pushed::Stored);
                 }
-                // The upload is gone with its node, or its node is.
-                Err(PushError::Request(
-                    RequestError::Unavailable(_) | RequestError::NotFound(_),
-                )) if started.elapsed() < self.limits().patience => {
+                Err(Broken::Again(_)) if started.elapsed() < self.limits().patience => {
                     self.wires.counters.retries.add(1);
                     sleep(self.backoff(round)).await;
                 }
-                Err(error) => return Err(error),
+                Err(Broken::Again(error)) => return Err(error.into()),
+                Err(Broken::Final(error)) => return Err(error),
             }
         }
         unreachable!("the loop ends by returning")
     }
 
-    async fn send_at_once(self: &Arc<Self>, job: &PushJob) -> Result<(), PushError> {
+    async fn send_at_once(self: &Arc<Self>, job: &PushJob) -> Result<(), Broken> {
         let bytes = read_all(job).await.map_err(unreadable)?;
         let mut sending =
             Sending::of(Method::POST, format!("{}?digest={}", job.uploads(), job.digest))
@@ -140,7 +155,7 @@ impl Engine {
         self.put(job, &upload, payload, 0).await
     }
 
-    async fn send_in_upload(self: &Arc<Self>, job: &PushJob) -> Result<(), PushError> {
+    async fn send_in_upload(self: &Arc<Self>, job: &PushJob) -> Result<(), Broken> {
         let answer = self.perform(&job.ask(Sending::of(Method::POST, job.uploads()))).await;
         let upload = opened(job, answer.map_err(push_error)?)?;
         let mut offset = 0;
@@ -148,7 +163,7 @@ impl Engine {
             let source = job.source.clone();
             let payload = Payload::Source { source, offset, size: job.size };
             let failed = match self.put(job, &upload, payload, offset).await {
-                Err(PushError::Request(failed @ RequestError::Unavailable(_))) => failed,
+                Err(Broken::Again(failed)) => failed,
                 done => return done,
             };
             // Only bytes that it did not have before are worth another try.
@@ -157,7 +172,7 @@ impl Engine {
                     self.wires.counters.resumes.add(1);
                     offset = received;
                 }
-                _ => return Err(failed.into()),
+                _ => return Err(Broken::Again(failed)),
             }
         }
     }
@@ -169,7 +184,7 @@ impl Engine {
         upload: &Upload,
         payload: Payload,
         offset: u64,
-    ) -> Result<(), PushError> {
+    ) -> Result<(), Broken> {
         let joint = if upload.path.contains('?') { '&' } else { '?' };
         let path = format!("{}{joint}digest={}", upload.path, job.digest);
         let mut sending = Sending::of(Method::PUT, path).header(header::CONTENT_TYPE, OCTET_STREAM);
@@ -181,12 +196,17 @@ impl Engine {
         sending.payload = payload;
         let mut ask = job.ask(sending);
         ask.only = Some(vec![upload.node.clone()]);
-        let answer = self.perform(&ask).await.map_err(push_error)?;
+        let answer = self.perform(&ask).await.map_err(|error| match push_error(error) {
+            // The upload is gone with its node; the repository is there, or none had been opened.
+            PushError::Request(error @ RequestError::NotFound(_)) => Broken::Again(error),
+            error => error.into(),
+        })?;
         if answer.status == StatusCode::CREATED {
             return Ok(());
         }
         let received = format!("status {}", answer.status);
-        Err(Engine::strange(&ask.what, &answer.endpoint, received, "status 201").into())
+        let strange = Engine::strange(&ask.what, &answer.endpoint, received, "status 201");
+        Err(Broken::Final(strange.into()))
     }
 
     /// How many bytes an upload has received, if it is still there.

@@ -22,43 +22,38 @@ use futures_util::future::join_all;
 use lib_common::{content, digest, repo};
 use serde_json::{Value, json};
 
-/// Nodes started by `atolld dev`.
-struct Dev {
-    process: Child,
+/// Nodes of a cluster that `atolld dev` has founded. They run on their own: `dev` ends when one of
+/// its nodes does.
+struct Nodes {
+    processes: Vec<Child>,
     nodes: Vec<Value>,
 }
 
-impl Dev {
-    fn start(atolld: &str, folder: &Path, count: u16) -> Dev {
-        let port = free_ports(count);
-        let process = Command::new(atolld)
-            .args(["dev", "--port", &port.to_string(), "--nodes", &count.to_string()])
-            .arg("--data-dir")
-            .arg(folder)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("atolld starts");
-        let mut dev = Dev { process, nodes: Vec::new() };
-        let deadline = Instant::now() + Duration::from_secs(60);
-        while dev.nodes.len() < usize::from(count) {
-            assert!(Instant::now() < deadline, "the nodes did not start");
-            std::thread::sleep(Duration::from_millis(100));
-            let Ok(text) = std::fs::read(folder.join("dev.json")) else { continue };
-            let Ok(summary) = serde_json::from_slice::<Value>(&text) else { continue };
-            dev.nodes = summary["nodes"].as_array().cloned().unwrap_or_default();
+/// Long enough for a busy machine, short enough to end a test run.
+const DEADLINE: Duration = Duration::from_secs(90);
+
+impl Nodes {
+    fn start(atolld: &str, folder: &Path, count: u16) -> Nodes {
+        let nodes = found(atolld, folder, count);
+        let serve = |number: usize| {
+            let config = folder.join(format!("node{number}")).join("atolld.toml");
+            spawn(Command::new(atolld).arg("serve").arg("--config").arg(config))
+        };
+        let processes = (1..=nodes.len()).map(serve).collect();
+        let started = Nodes { processes, nodes };
+        for node in &started.nodes {
+            wait_for("a node is ready", || is_ready(node["admin"].as_str().expect("an address")));
         }
-        dev
+        started
     }
 
     fn http(&self, node: usize) -> String {
         self.nodes[node]["http"].as_str().expect("an address").to_owned()
     }
 
-    fn signal(&self, node: usize, signal: &str) {
-        let pid = self.nodes[node]["pid"].to_string();
-        let killed = Command::new("kill").args([signal, &pid]).status().expect("kill runs");
-        assert!(killed.success());
+    fn kill(&mut self, node: usize) {
+        self.processes[node].kill().expect("it ran");
+        self.processes[node].wait().expect("it is a child");
     }
 
     fn client(&self) -> Client {
@@ -76,18 +71,47 @@ impl Dev {
     }
 }
 
-impl Drop for Dev {
+impl Drop for Nodes {
     fn drop(&mut self) {
-        // SIGTERM lets it stop its nodes.
-        let _ = Command::new("kill").arg(self.process.id().to_string()).status();
-        let deadline = Instant::now() + Duration::from_secs(20);
-        while self.process.try_wait().is_ok_and(|status| status.is_none()) {
-            if Instant::now() > deadline {
-                let _ = self.process.kill();
-            }
-            std::thread::sleep(Duration::from_millis(50));
+        for process in &mut self.processes {
+            let _ = process.kill();
+            let _ = process.wait();
         }
     }
+}
+
+/// Lets `atolld dev` make a cluster in the folder, and stops it again.
+fn found(atolld: &str, folder: &Path, count: u16) -> Vec<Value> {
+    let port = free_ports(count).to_string();
+    let mut dev = Command::new(atolld);
+    dev.args(["dev", "--port", &port, "--nodes", &count.to_string(), "--data-dir"]).arg(folder);
+    let mut dev = spawn(&mut dev);
+    let summary = || {
+        let text = std::fs::read(folder.join("dev.json")).ok()?;
+        serde_json::from_slice::<Value>(&text).ok()?["nodes"].as_array().cloned()
+    };
+    wait_for("a cluster is founded", || summary().is_some());
+    let nodes = summary().expect("it was there");
+    let ended = Command::new("kill").arg(dev.id().to_string()).status().expect("kill runs");
+    assert!(ended.success());
+    dev.wait().expect("it is a child");
+    nodes
+}
+
+fn spawn(command: &mut Command) -> Child {
+    command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("atolld starts")
+}
+
+fn wait_for(what: &str, is_so: impl Fn() -> bool) {
+    let deadline = Instant::now() + DEADLINE;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "{what}: not within {DEADLINE:?}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+fn is_ready(admin: &str) -> bool {
+    ask(admin, "/readyz").is_some_and(|answer| answer.starts_with("HTTP/1.1 200"))
 }
 
 /// A port P such that P, P+1, P+2 are free for each node, ten apart.
@@ -101,12 +125,17 @@ fn free_ports(nodes: u16) -> u16 {
     fitting.next().expect("free ports")
 }
 
-fn get(address: &str, path: &str) -> Value {
-    let mut stream = TcpStream::connect(address).expect("a connection");
+fn ask(address: &str, path: &str) -> Option<String> {
+    let mut stream = TcpStream::connect(address).ok()?;
     let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).expect("sent");
+    stream.write_all(request.as_bytes()).ok()?;
     let mut answer = String::new();
-    stream.read_to_string(&mut answer).expect("an answer");
+    stream.read_to_string(&mut answer).ok()?;
+    Some(answer)
+}
+
+fn get(address: &str, path: &str) -> Value {
+    let answer = ask(address, path).expect("an answer");
     let body = answer.split_once("\r\n\r\n").expect("a body").1;
     serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {answer}"))
 }
@@ -137,7 +166,7 @@ async fn real_nodes_serve_a_client_that_knows_them_and_one_may_die() {
         return;
     };
     let folder = tempfile::tempdir().expect("a folder");
-    let dev = Dev::start(&atolld, folder.path(), 3);
+    let mut dev = Nodes::start(&atolld, folder.path(), 3);
     let client = dev.client();
     client.ping().await.expect("a registry");
 
@@ -153,15 +182,16 @@ async fn real_nodes_serve_a_client_that_knows_them_and_one_may_die() {
     everything_is_pulled(&client, &small, &large, &reference).await;
     everything_is_listed_and_copied(&client, &reference).await;
 
-    dev.signal(1, "-KILL");
+    dev.kill(1);
     let repo = repo();
     for round in 0..4 {
-        let pulls = small.iter().map(|blob| async {
-            let pulled = client.blob(&repo, &digest(blob), None).await.expect("no pull fails");
+        let (client, repo) = (&client, &repo);
+        let pulls = small.iter().map(|blob| async move {
+            let pulled = client.blob(repo, &digest(blob), None).await.expect("no pull fails");
             assert_eq!(pulled.as_bytes(), Some(blob));
         });
         join_all(pulls).await;
-        let pulled = client.blob(&repo, &digest(&large), None).await.expect("no pull fails");
+        let pulled = client.blob(repo, &digest(&large), None).await.expect("no pull fails");
         assert_eq!(pulled.into_bytes().await.expect("bytes"), large, "round {round}");
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
@@ -174,7 +204,7 @@ async fn real_nodes_serve_a_client_that_knows_them_and_one_may_die() {
     assert!(stats.fail_overs > 0 && stats.mismatches == 0);
 }
 
-fn same_owners(client: &Client, dev: &Dev, blobs: &[Bytes]) {
+fn same_owners(client: &Client, dev: &Nodes, blobs: &[Bytes]) {
     for blob in blobs {
         let digest = digest(blob);
         let own: Vec<u64> = client.owners(&digest).iter().map(|owner| owner.id.0.into()).collect();
@@ -195,7 +225,9 @@ async fn everything_is_pulled(
         assert_eq!(pulled.as_bytes(), Some(blob));
     }
     let requests = client.stats().requests() - before.requests();
-    assert_eq!(requests, 100 + client.stats().hedges - before.hedges, "one request for each pull");
+    // A look at the view may fall into this time, and a slow answer is hedged.
+    let most = 100 + 2 + client.stats().hedges - before.hedges;
+    assert!((100..=most).contains(&requests), "{requests} requests for 100 pulls");
     let manifest = client.manifest(&repo, reference, &[]).await.expect("a manifest");
     let blobs = manifest.blobs().expect("an image");
     assert_eq!(blobs[1].digest, digest(large));

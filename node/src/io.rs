@@ -11,6 +11,7 @@ pub mod entropy;
 pub mod net;
 pub mod plant;
 pub mod rt;
+pub mod sometimes;
 pub mod workers;
 
 use std::{io, path::Path, sync::Arc, time::Duration};
@@ -18,6 +19,7 @@ use std::{io, path::Path, sync::Arc, time::Duration};
 pub use clock::Clock;
 pub use disk::Disk;
 pub use entropy::Entropy;
+pub use sometimes::Sometimes;
 
 /// The seams of one node, handed down from the top.
 #[derive(Clone, Debug)]

@@ -39,6 +39,7 @@ mod settings;
 mod state;
 mod state_machine;
 mod stats;
+mod story;
 mod transfer;
 
 use std::{
@@ -79,7 +80,7 @@ use self::{
     proposer::NotProposed,
     read_index::{Fresh, NotFresh},
 };
-use crate::io::{Clock, Io, rt::blocking};
+use crate::io::{Clock, Io, Sometimes, plant::Plant, rt::blocking};
 
 /// Bounds of the coordination group's log. An entry may hold a view, which is some 130 KB: a log as
 /// long as those of the metadata groups would be a gigabyte.
@@ -188,7 +189,7 @@ impl Metadata {
         let began = self.inner.clock.monotonic();
         let mut pause = RETRY_PAUSE_MIN;
         let mut reason = "no attempt was answered".to_owned();
-        let mut first = true;
+        let (mut first, mut led_elsewhere) = (true, false);
         loop {
             let waited = self.inner.clock.monotonic().saturating_sub(began);
             let left = self.inner.submit_deadline.saturating_sub(waited);
@@ -197,7 +198,15 @@ impl Metadata {
             }
             let attempt = tokio::time::timeout(left, group.propose(&request, left));
             match attempt.await.unwrap_or(Err(NotProposed::Unknown)) {
-                Ok(outcome) => return Ok(outcome),
+                Ok(outcome) => {
+                    if led_elsewhere {
+                        Sometimes::LeaderChangedMidChange.reached();
+                    }
+                    return Ok(outcome);
+                }
+                Err(NotProposed::Unknown) if Plant::AckUnknown.is_planted() => {
+                    return Ok(Outcome::Done);
+                }
                 Err(NotProposed::Stopped(reason)) => {
                     return Err(GroupStopped { group: group.id, reason }.into());
                 }
@@ -209,7 +218,10 @@ impl Metadata {
                 Err(NotProposed::NoRoom) if first => {
                     return Err(NoRoomForLog { group: group.id }.into());
                 }
-                Err(error) => reason = format!("{error:?}"),
+                Err(error) => {
+                    led_elsewhere |= matches!(error, NotProposed::NotLeader(_));
+                    reason = format!("{error:?}");
+                }
             }
             first = false;
             tokio::time::sleep(pause.min(left)).await;
@@ -326,7 +338,10 @@ impl Metadata {
     }
 
     fn next_request(&self) -> RequestId {
-        let sequence = self.inner.sequence.fetch_add(1, Ordering::Relaxed);
+        let mut sequence = self.inner.sequence.fetch_add(1, Ordering::Relaxed);
+        if Plant::ReuseRequestId.is_planted() && sequence % 8 == 7 {
+            sequence -= 1;
+        }
         RequestId { client: self.inner.client, sequence }
     }
 

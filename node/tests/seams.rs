@@ -59,6 +59,17 @@ fn the_entropies_conform() {
     conformance::entropy::suite(&SimEntropy::new(1));
 }
 
+/// A connection over the loopback interface.
+fn connected(listener: &Arc<net::Listener>) -> conformance::net::Connected {
+    let listener = Arc::clone(listener);
+    Box::pin(async move {
+        let addr = listener.local_addr().unwrap();
+        let connecting = net::connect(addr, std::time::Duration::from_secs(10));
+        let (client, accepted) = tokio::join!(connecting, listener.accept());
+        (client.unwrap(), accepted.unwrap().0)
+    })
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_real_network_conforms() {
     let here: SocketAddr = "127.0.0.1:0".parse().unwrap();
@@ -67,16 +78,17 @@ async fn the_real_network_conforms() {
         let closed = net::listen(here, BACKLOG).await.unwrap();
         closed.local_addr().unwrap()
     };
-    let connector = || -> conformance::net::Connected {
-        let listener = Arc::clone(&listener);
-        Box::pin(async move {
-            let addr = listener.local_addr().unwrap();
-            let connecting = net::connect(addr, std::time::Duration::from_secs(10));
-            let (client, accepted) = tokio::join!(connecting, listener.accept());
-            (client.unwrap(), accepted.unwrap().0)
-        })
-    };
-    conformance::net::suite(&connector, deserted, 1).await;
+    conformance::net::suite(&|| connected(&listener), deserted, 1).await;
+}
+
+/// The scripts that the simulated network is played under madsim.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_real_network_plays_any_script() {
+    let here: SocketAddr = "127.0.0.1:0".parse().unwrap();
+    let listener = Arc::new(net::listen(here, BACKLOG).await.unwrap());
+    for seed in 0..60 {
+        conformance::net_script::play(&|| connected(&listener), seed, 120).await;
+    }
 }
 
 #[tokio::test]

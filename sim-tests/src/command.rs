@@ -5,12 +5,16 @@ mod campaign;
 mod ci;
 mod crash;
 mod meta;
+mod rare;
+mod shrink;
+mod swarm;
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     process::ExitCode,
 };
 
+use atoll_node::io::{Sometimes, plant::Plant};
 use clap::{Parser, Subcommand};
 
 use crate::{
@@ -77,8 +81,37 @@ enum Command {
         #[arg(long, default_value_t = 2)]
         jobs: usize,
     },
+    /// Runs many seeds, in turn of every scenario that draws everything.
+    Swarm {
+        /// How many seeds.
+        count: u64,
+        /// The first one.
+        #[arg(long, default_value_t = 0)]
+        from: u64,
+        /// Processes at a time.
+        #[arg(long, default_value_t = 2)]
+        jobs: usize,
+    },
+    /// Makes a run that fails smaller: fewer classes of faults, fewer nodes, less time.
+    Shrink {
+        /// One of `sim list`.
+        scenario: String,
+        /// The seed that fails.
+        seed: u64,
+        /// A bug to plant.
+        #[arg(long)]
+        plant: Option<String>,
+    },
     /// Plants known bugs: each must be caught.
     Bite {
+        /// Which; all of them when none is named.
+        plants: Vec<String>,
+        /// At most so many seeds for each.
+        #[arg(long, default_value_t = 1_000)]
+        seeds: u64,
+        /// The first seed.
+        #[arg(long, default_value_t = 0)]
+        from: u64,
         /// Processes at a time.
         #[arg(long, default_value_t = 2)]
         jobs: usize,
@@ -106,7 +139,13 @@ pub fn run() -> ExitCode {
             crash::run(&story, stride, variant, jobs)
         }
         Command::Meta { count, jobs } => meta::run(count, jobs),
-        Command::Bite { jobs } => bite::run(jobs),
+        Command::Swarm { count, from, jobs } => swarm::run(from, count, jobs),
+        Command::Shrink { scenario, seed, plant } => named(&scenario).and_then(|scenario| {
+            shrink::run(scenario, seed, plant.as_deref().map(plant_named).transpose()?)
+        }),
+        Command::Bite { plants, seeds, from, jobs } => {
+            bite::run(&bite::Bite { plants, seeds_max: seeds, from, jobs })
+        }
         Command::Ci { jobs } => ci::run(jobs),
     };
     match passed {
@@ -123,8 +162,13 @@ fn named(name: &str) -> anyhow::Result<Scenario> {
     Scenario::named(name).ok_or_else(|| anyhow::anyhow!("no scenario `{name}`; see `sim list`"))
 }
 
+fn plant_named(name: &str) -> anyhow::Result<&'static str> {
+    let plant = Plant::named(name).ok_or_else(|| anyhow::anyhow!("no bug is called `{name}`"))?;
+    Ok(plant.name())
+}
+
 fn list() -> anyhow::Result<bool> {
-    for scenario in Scenario::ALL {
+    for scenario in Scenario::all() {
         println!("{:<16} {}", scenario.name(), scenario.about());
     }
     Ok(true)
@@ -133,6 +177,9 @@ fn list() -> anyhow::Result<bool> {
 /// A panic anywhere in the simulation ends it, and is a failure like any other.
 fn run_one(scenario: Scenario, seed: u64, with_trace: bool) -> bool {
     events::install();
+    if with_trace {
+        trace::tell_disks();
+    }
     let verdict = catch_unwind(AssertUnwindSafe(|| scenario.run(seed))).unwrap_or_else(|_| {
         let violations = vec!["a task panicked; its message is above".to_owned()];
         Verdict { violations, ..Verdict::default() }
@@ -142,6 +189,9 @@ fn run_one(scenario: Scenario, seed: u64, with_trace: bool) -> bool {
     }
     for (name, count) in &verdict.counts {
         println!("{COUNT_MARK}{name}={count}");
+    }
+    for point in Sometimes::all_reached() {
+        println!("{COUNT_MARK}{}{}=1", rare::MARK, point.name());
     }
     if verdict.violations.is_empty() {
         println!("PASS {} {seed}", scenario.name());

@@ -21,6 +21,9 @@ use crate::scenarios::Scenario;
 /// What a figure of a run is printed behind.
 pub const COUNT_MARK: &str = "COUNT ";
 
+/// The figure of how long a run was, in simulated milliseconds.
+pub const SIMULATED: &str = "simulated ms";
+
 /// Seconds of real time after which a run is stuck. A run takes one or two on a quiet machine.
 const STUCK_SECONDS: &str = "300";
 
@@ -53,14 +56,14 @@ pub fn fix_addresses() -> anyhow::Result<()> {
 }
 
 /// A run to do.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Job {
     /// The scenario.
     pub scenario: Scenario,
     /// The seed.
     pub seed: u64,
-    /// A bug to plant.
-    pub plant: Option<&'static str>,
+    /// What it is told in its environment: a bug to plant, what to do without.
+    pub env: Vec<(&'static str, String)>,
     /// Should its trace be kept?
     pub trace: bool,
     /// Tells runs of the same seed apart.
@@ -70,7 +73,7 @@ pub struct Job {
 impl Job {
     /// An ordinary run.
     pub fn new(scenario: Scenario, seed: u64) -> Job {
-        Job { scenario, seed, plant: None, trace: false, again: 0 }
+        Job { scenario, seed, env: Vec::new(), trace: false, again: 0 }
     }
 }
 
@@ -127,8 +130,8 @@ pub fn run_all(
 }
 
 fn start(job: Job) -> anyhow::Result<Running> {
-    let plant = job.plant.unwrap_or("none");
-    let name = format!("{}-{}-{plant}-{}", job.scenario.name(), job.seed, job.again);
+    let told: String = job.env.iter().map(|(_, value)| format!("-{value}")).collect();
+    let name = format!("{}-{}{told}-{}", job.scenario.name(), job.seed, job.again);
     let (output, log) = (path(&name, "out"), path(&name, "log"));
     let program = std::env::current_exe().context("find this program")?;
     let mut command = Command::new("setarch");
@@ -138,9 +141,7 @@ fn start(job: Job) -> anyhow::Result<Running> {
         command.arg("--trace");
     }
     command.env_remove("SIM_PLANT");
-    if let Some(plant) = job.plant {
-        command.env("SIM_PLANT", plant);
-    }
+    command.envs(job.env.iter().map(|(name, value)| (name, value)));
     command.stdout(File::create(&output)?).stderr(File::create(&log)?);
     let child = command.spawn().context("start `setarch` (package util-linux)")?;
     Ok(Running { job, child, output, log })
@@ -166,6 +167,7 @@ fn end(mut running: Running) -> anyhow::Result<Ended> {
 }
 
 /// The sums of many runs.
+#[derive(Debug)]
 pub struct Tally {
     since: Instant,
     /// Runs that passed.
@@ -175,22 +177,40 @@ pub struct Tally {
     counts: BTreeMap<String, u64>,
 }
 
+impl Default for Tally {
+    fn default() -> Self {
+        Tally { since: Instant::now(), passed: 0, failed: 0, counts: BTreeMap::new() }
+    }
+}
+
 impl Tally {
     /// Nothing yet.
     pub fn new() -> Tally {
-        Tally { since: Instant::now(), passed: 0, failed: 0, counts: BTreeMap::new() }
+        Tally::default()
+    }
+
+    /// Adds a run.
+    pub fn absorb(&mut self, ended: &Ended) {
+        for (name, count) in ended.counts() {
+            *self.counts.entry(name).or_default() += count;
+        }
+        match ended.passed {
+            true => self.passed += 1,
+            false => self.failed += 1,
+        }
+    }
+
+    /// The sum of a figure.
+    pub fn count(&self, name: &str) -> u64 {
+        self.counts.get(name).copied().unwrap_or_default()
     }
 
     /// Adds a run, and tells of it when it failed.
     pub fn add(&mut self, ended: &Ended) {
-        for (name, count) in ended.counts() {
-            *self.counts.entry(name).or_default() += count;
-        }
+        self.absorb(ended);
         if ended.passed {
-            self.passed += 1;
             return;
         }
-        self.failed += 1;
         let Job { scenario, seed, .. } = ended.job;
         for line in ended.output.lines().filter(|line| line.starts_with("VIOLATION")).take(3) {
             println!("{line}");
@@ -199,15 +219,38 @@ impl Tally {
         println!("{}", repro(scenario, seed));
     }
 
+    /// The figures of a class, by name; those of no class for "".
+    fn told(&self, class: &str) -> String {
+        let is_of = |name: &str| match class {
+            "" => !name.starts_with("fault ") && !name.starts_with("sometimes "),
+            class => name.starts_with(class),
+        };
+        let of: Vec<String> = self
+            .counts
+            .iter()
+            .filter(|(name, _)| is_of(name) && *name != SIMULATED)
+            .map(|(name, count)| format!("{} {count}", &name[class.len()..]))
+            .collect();
+        of.join(", ")
+    }
+
     /// Prints the sums.
     pub fn print(&self, what: &str) {
         let seconds = self.since.elapsed().as_secs_f64();
         let runs = self.passed + self.failed;
         let per_minute = runs as f64 * 60.0 / seconds.max(0.001);
-        println!("{what}: {runs} runs in {seconds:.1} s, {per_minute:.0} per minute");
-        let counts: Vec<String> =
-            self.counts.iter().map(|(name, count)| format!("{name} {count}")).collect();
-        println!("  {}", counts.join(", "));
+        let hours = self.count(SIMULATED) as f64 / 3_600_000.0;
+        println!(
+            "{what}: {runs} runs in {seconds:.1} s, {per_minute:.0} per minute, {hours:.2} h simulated"
+        );
+        let asked: u64 = ["done", "refused", "unknown"].map(|name| self.count(name)).iter().sum();
+        println!("  {asked} operations checked");
+        for class in ["fault ", "sometimes ", ""] {
+            let told = self.told(class);
+            if !told.is_empty() {
+                println!("  {class}{}{told}", if class.is_empty() { "" } else { "| " });
+            }
+        }
         println!("  {} passed, {} failed", self.passed, self.failed);
     }
 }

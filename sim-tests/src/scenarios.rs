@@ -7,9 +7,10 @@ pub mod story;
 
 use std::collections::BTreeMap;
 
+use atoll_node::io::Sometimes;
 use madsim::runtime::Runtime;
 
-use crate::{cluster::host, nemesis::Fault, trace};
+use crate::{cluster::host, nemesis::Fault, runner::SIMULATED, trace};
 use story::Story;
 
 /// What one run came to.
@@ -37,16 +38,23 @@ pub enum Scenario {
 
 impl Scenario {
     /// All of them.
-    pub const ALL: [Scenario; 8] = [
-        Scenario::Crash(Story::Push),
-        Scenario::Crash(Story::TagMove),
-        Scenario::Crash(Story::Delete),
-        Scenario::Crash(Story::SessionResume),
-        Scenario::Crash(Story::FirstStart),
-        Scenario::Mixed,
-        Scenario::Cluster,
-        Scenario::FailedSync,
-    ];
+    pub fn all() -> Vec<Scenario> {
+        let stories = Story::ALL.into_iter().map(Scenario::Crash);
+        stories.chain([Scenario::Mixed, Scenario::Cluster, Scenario::FailedSync]).collect()
+    }
+
+    /// Those that draw everything from the seed.
+    pub const SWARM: [Scenario; 2] = [Scenario::Cluster, Scenario::Mixed];
+
+    /// Must enough seeds of it take this path?
+    pub fn takes(self, point: Sometimes) -> bool {
+        use Sometimes::{DiskFull, Quarantined, UploadRestored};
+        match self {
+            Scenario::Mixed => matches!(point, DiskFull | Quarantined | UploadRestored),
+            Scenario::Cluster => !matches!(point, DiskFull | UploadRestored),
+            Scenario::Crash(_) | Scenario::FailedSync => false,
+        }
+    }
 
     /// What it is called on the command line.
     pub fn name(self) -> &'static str {
@@ -70,7 +78,7 @@ impl Scenario {
 
     /// The scenario of that name.
     pub fn named(name: &str) -> Option<Scenario> {
-        Scenario::ALL.into_iter().find(|scenario| scenario.name() == name)
+        Scenario::all().into_iter().find(|scenario| scenario.name() == name)
     }
 
     /// Runs it. Once per process: a seed means the same only in a fresh one.
@@ -92,10 +100,12 @@ impl Scenario {
                     Scenario::FailedSync => mixed::run(seed, Some(Fault::FailedSync)).await,
                 }
             });
-            scenario.await.unwrap_or_else(|error| Verdict {
+            let mut verdict = scenario.await.unwrap_or_else(|error| Verdict {
                 violations: vec![format!("the scenario ended early: {error}")],
                 ..Verdict::default()
-            })
+            });
+            verdict.counts.insert(SIMULATED.to_owned(), trace::elapsed_millis());
+            verdict
         })
     }
 }

@@ -6,7 +6,10 @@
 use std::{
     cell::RefCell,
     fmt::Display,
-    sync::{Mutex, OnceLock, PoisonError},
+    sync::{
+        Mutex, OnceLock, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
 };
 
 use atoll_core::{Digest, digest::Algorithm};
@@ -26,6 +29,14 @@ pub fn start() {
     START.get_or_init(Instant::now);
 }
 
+/// Whether lines tell of the disks: only `sim run --trace` does, for hashing their logs takes long.
+static TELLS_DISKS: AtomicBool = AtomicBool::new(false);
+
+/// Lets every line tell of the disks.
+pub fn tell_disks() {
+    TELLS_DISKS.store(true, Relaxed);
+}
+
 /// Names the disk to watch.
 pub fn watch(disk: &SimDisk) {
     DISKS.with(|watched| *watched.borrow_mut() = vec![disk.clone()]);
@@ -36,6 +47,11 @@ pub fn watch_also(disk: &SimDisk) {
     DISKS.with(|watched| watched.borrow_mut().push(disk.clone()));
 }
 
+/// Simulated milliseconds since the start.
+pub fn elapsed_millis() -> u64 {
+    START.get().map_or(0, |start| start.elapsed().as_millis() as u64)
+}
+
 /// Simulated seconds since the start.
 pub fn stamp() -> String {
     let elapsed = START.get().map_or(0, |start| start.elapsed().as_micros());
@@ -44,7 +60,10 @@ pub fn stamp() -> String {
 
 /// Adds a line.
 pub fn note(who: &str, what: impl Display) {
-    let disk: String = DISKS.with(|watched| watched.borrow().iter().map(digest_of).collect());
+    let disk: String = match TELLS_DISKS.load(Relaxed) {
+        true => DISKS.with(|watched| watched.borrow().iter().map(digest_of).collect()),
+        false => String::new(),
+    };
     let line = format!("{} {who} {what}{disk}", stamp());
     eprintln!("{line}");
     LINES.lock().unwrap_or_else(PoisonError::into_inner).push(line);

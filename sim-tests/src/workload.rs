@@ -1,6 +1,7 @@
 //! What clients do to the registry.
 
 pub mod content;
+pub mod finish;
 mod pull;
 pub mod push;
 mod remove;

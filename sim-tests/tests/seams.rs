@@ -117,6 +117,86 @@ fn the_network_conforms_under_loss_and_latency() {
     });
 }
 
+/// The scripts that real TCP is played, and many more.
+#[test]
+fn the_network_plays_any_script() {
+    for seed in 0..300 {
+        simulate(seed, || async move {
+            let two = Two::start().await;
+            if seed % 3 == 1 {
+                madsim::buggify::enable();
+            }
+            if seed % 3 == 2 {
+                lose_packets();
+            }
+            conformance::net_script::play(&|| two.connect(), seed, 120).await;
+            madsim::buggify::disable();
+        });
+    }
+}
+
+fn lose_packets() {
+    madsim::net::NetSim::current().update_config(|config| {
+        config.packet_loss_rate = 0.05;
+        config.send_latency = Duration::from_millis(1)..Duration::from_millis(20);
+    });
+}
+
+/// Links that are cut and healed all the time, one way or both: what is sent arrives late, in order
+/// and whole, and so does its end.
+#[test]
+fn what_is_sent_arrives_whole_through_cuts_and_loss() {
+    for seed in 0..40_u64 {
+        simulate(seed, || async move {
+            let two = Two::start().await;
+            lose_packets();
+            let (a, b) = two.ids();
+            let (mut client, mut server) = two.connect().await;
+            let flapping = tokio::spawn(async move {
+                let mut turn = seed;
+                loop {
+                    turn = turn.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                    match turn >> 61 {
+                        0 | 1 => partition::cut(a, b),
+                        2 | 3 => partition::cut(b, a),
+                        4 => partition::cut_both(a, b),
+                        _ => partition::heal_both(a, b),
+                    }
+                    tokio::time::sleep(Duration::from_millis((turn >> 33) % 1_500)).await;
+                }
+            });
+            let sent: Vec<u8> = (0..700_000_u32).map(|at| (at ^ at >> 8) as u8).collect();
+            let expected = sent.clone();
+            let sending = tokio::spawn(async move {
+                client.write_all(&sent).await.unwrap();
+                client.shutdown().await.unwrap();
+                // Kept, so that the end is the half close and not the drop.
+                client
+            });
+            let mut received = Vec::new();
+            let mut part = vec![0; 50_000];
+            let heal_at = Instant::now() + Duration::from_secs(30);
+            let reading = async {
+                loop {
+                    match server.read(&mut part).await.unwrap() {
+                        0 => break,
+                        read => received.extend_from_slice(&part[..read]),
+                    }
+                }
+            };
+            let healing = async {
+                tokio::time::sleep(heal_at - Instant::now()).await;
+                flapping.abort();
+                partition::heal_all();
+            };
+            let both = async { tokio::join!(reading, healing) };
+            tokio::time::timeout(Duration::from_secs(120), both).await.expect("the end comes");
+            assert!(received == expected, "seed {seed}");
+            drop(sending.await.unwrap());
+        });
+    }
+}
+
 #[test]
 fn the_clocks_conform() {
     simulate(1, || async {

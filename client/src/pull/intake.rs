@@ -39,7 +39,7 @@ impl Intake {
         Intake { verifier: Verifier::new(digest, size), content, sources: Vec::new() }
     }
 
-    /// Takes the next piece: hashes and keeps it. Its room in memory is given back after that.
+    /// Takes the next piece: hashes and keeps it. Its room in memory may be given back after that.
     pub(crate) async fn take(mut self, mut piece: Piece) -> Result<Intake, FetchError> {
         for source in piece.sources.drain(..) {
             if !self.sources.contains(&source) {
@@ -89,7 +89,10 @@ impl Intake {
 }
 
 fn joined(mut chunks: Vec<Bytes>) -> Bytes {
-    if chunks.len() == 1 {
+    // A small piece may hold on to a connection's whole buffer: it is copied out of it.
+    if let [only] = chunks.as_slice()
+        && only.len() > INLINE_BYTES_MAX
+    {
         return chunks.pop().unwrap_or_default();
     }
     let mut all = BytesMut::with_capacity(chunks.iter().map(Bytes::len).sum());
@@ -99,4 +102,58 @@ fn joined(mut chunks: Vec<Bytes>) -> Bytes {
 
 fn local(doing: &str, cause: std::io::Error) -> PullError {
     PullError::Local(Box::new(LocalFailure { doing: doing.to_owned(), cause }))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{
+        Algorithm,
+        pull::cut::pieces,
+        spool::{MemorySpool, Spool as _},
+    };
+
+    fn piece(content: &Bytes, offset: u64, end: u64, chunk: usize) -> Piece {
+        let part = content.slice(offset as usize..end as usize);
+        let chunks = part.chunks(chunk).map(Bytes::copy_from_slice).collect();
+        Piece { offset, chunks, sources: Vec::new(), total: content.len() as u64 }
+    }
+
+    proptest! {
+        #[test]
+        fn pieces_make_the_blob_again_and_one_wrong_bit_makes_none(
+            content in prop::collection::vec(any::<u8>(), 1..2000),
+            bytes in 1_u64..300,
+            chunk in 1_usize..100,
+            in_file: bool,
+            flip: Option<prop::sample::Index>,
+        ) {
+            let content = Bytes::from(content);
+            let size = content.len() as u64;
+            let digest = Digest::of(Algorithm::Sha256, &content);
+            let mut intake = if in_file {
+                Intake::in_file(digest, size, MemorySpool.create().expect("memory"))
+            } else {
+                Intake::in_memory(digest, size)
+            };
+            let mut sent = content.to_vec();
+            if let Some(flip) = flip {
+                *flip.get_mut(&mut sent) ^= 1;
+            }
+            let sent = Bytes::from(sent);
+            let kept = pieces(0, size, bytes).try_for_each(|cut| {
+                intake.keep(&piece(&sent, cut.offset, cut.end.expect("an end"), chunk))
+            });
+            let finished = kept.and_then(|()| intake.finish());
+            match (flip, finished) {
+                (None, Ok(blob)) => {
+                    prop_assert_eq!(blob.read_for_tests(), content);
+                }
+                (Some(_), Err(FetchError::Wrong { .. })) => {}
+                (flip, _) => prop_assert!(false, "flip {:?} ended otherwise", flip),
+            }
+        }
+    }
 }

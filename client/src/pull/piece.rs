@@ -21,18 +21,14 @@ use crate::{
 /// How often in a row a body may break without a single byte before it is given up.
 const FRUITLESS_MAX: u32 = 5;
 
-/// Replicas that pieces of one blob come from in turn.
-const REPLICAS_IN_TURN: usize = 3;
-
 /// A part of a blob in memory.
 pub(crate) struct Piece {
-    offset: u64,
+    pub(crate) offset: u64,
     pub(crate) chunks: Vec<Bytes>,
     /// Whoever sent some of it.
     pub(crate) sources: Vec<Endpoint>,
     /// The length of the whole blob, as it was told.
     pub(crate) total: u64,
-    _room: OwnedSemaphorePermit,
 }
 
 impl Piece {
@@ -55,8 +51,8 @@ pub(crate) struct Carried {
 }
 
 impl Engine {
-    /// Fetches one part. `nth` says which replica begins. What was sent beyond it is left in
-    /// `carried`, for the part that follows.
+    /// Fetches one part; whoever calls has room for it. `nth` says which replica begins. What was
+    /// sent beyond it is left in `carried`, for the part that follows.
     pub(crate) async fn piece(
         self: &Arc<Self>,
         job: &Job,
@@ -70,7 +66,6 @@ impl Engine {
             chunks: Vec::new(),
             sources: Vec::new(),
             total: cut.end.unwrap_or(0),
-            _room: self.room(most).await,
         };
         let mut end = cut.end;
         let mut fruitless = Vec::new();
@@ -117,12 +112,21 @@ impl Engine {
         }
     }
 
-    /// Room for so many bytes, when there is some.
-    async fn room(&self, bytes: u64) -> OwnedSemaphorePermit {
-        let units = bytes.min(self.limits().bytes_in_flight_max).div_ceil(UNIT_BYTES).max(1);
-        let units = u32::try_from(units).unwrap_or(u32::MAX);
-        let permit = self.room.clone().acquire_many_owned(units).await;
+    /// Room for so many bytes, when there is some. Pieces of one blob take it in the order of the
+    /// content: were a later one to get the last of it, an earlier one would wait for ever.
+    pub(crate) async fn room(&self, bytes: u64) -> OwnedSemaphorePermit {
+        let permit = self.room.clone().acquire_many_owned(self.units(bytes)).await;
         permit.expect("the semaphore is never closed")
+    }
+
+    /// Room for so many bytes, if there is some now.
+    pub(crate) fn room_now(&self, bytes: u64) -> Option<OwnedSemaphorePermit> {
+        self.room.clone().try_acquire_many_owned(self.units(bytes)).ok()
+    }
+
+    fn units(&self, bytes: u64) -> u32 {
+        let units = bytes.min(self.limits().bytes_in_flight_max).div_ceil(UNIT_BYTES).max(1);
+        u32::try_from(units).unwrap_or(u32::MAX)
     }
 
     /// Reads up to `end`. Answers why it broke, if it did.
@@ -181,7 +185,7 @@ impl Engine {
         let mut ask = Ask::new(job.what(), Aim::Read(job.digest), Scope::pull(&job.repo), sending);
         ask.only = job.only.clone().map(|node| vec![node]);
         ask.distrusted = job.distrusted.clone();
-        ask.turn = (nth > 0).then_some((nth, REPLICAS_IN_TURN));
+        ask.turn = (nth > 0).then_some((nth, self.limits().replicas_per_blob));
         let answer = match self.perform(&ask).await {
             Ok(answer) => answer,
             // The empty blob has no first byte.

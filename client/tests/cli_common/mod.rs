@@ -47,7 +47,6 @@ impl Registry {
     }
 
     /// The `Authorization` headers of all requests so far, each after its request.
-    #[allow(dead_code, reason = "not every test looks")]
     pub fn asked(&self) -> Vec<String> {
         self.asked.lock().expect("no panic").clone()
     }

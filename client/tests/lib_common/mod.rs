@@ -1,6 +1,6 @@
 //! A cluster of nodes that speak just enough of the API, and fail on demand.
 
-#![allow(dead_code, reason = "each test file uses its part")]
+#![allow(dead_code, unused_imports, reason = "each test file uses its part")]
 #![allow(clippy::disallowed_methods, reason = "a test on loopback is no simulation")]
 
 pub mod node;

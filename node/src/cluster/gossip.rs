@@ -12,7 +12,7 @@ pub mod detector;
 
 use std::{sync::Arc, time::Duration};
 
-use atoll_core::view::{Epoch, NodeId};
+use atoll_core::view::{Epoch, MemberState, NodeId};
 use atoll_proto::cluster::v1::{GossipPacket, gossip_client::GossipClient};
 use bytes::Bytes;
 use tokio::sync::{Semaphore, mpsc};
@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::detector::{Detector, PROBE_PERIOD, Rumour};
 use super::Cluster;
-use crate::io::Io;
+use crate::io::{Io, plant::Plant};
 
 /// Packets that may wait to be handled. What comes beyond is lost, as on a network.
 const WAITING_MAX: usize = 256;
@@ -95,7 +95,20 @@ impl Task {
         for (node, rumour) in self.detector.rumours() {
             if rumour == Rumour::Doubtful {
                 self.cluster.suspect(node);
+                if Plant::ViewFromGossip.is_planted() {
+                    self.believe(node);
+                }
             }
+        }
+    }
+
+    /// What must never be done: only group 0 says who is up.
+    fn believe(&self, node: NodeId) {
+        let mut view = self.cluster.view().as_ref().clone();
+        if let Some(member) = view.members.get_mut(&node).filter(|member| member.is_up()) {
+            member.state = MemberState::Down;
+            view.epoch = Epoch(view.epoch.0 + 1);
+            self.cluster.adopt(view);
         }
     }
 

@@ -19,7 +19,7 @@ use self::down::DownTimers;
 use super::{Cluster, SessionSlot, znodes};
 use crate::{
     coordination::{CoordinationError, EventQueue, Refusal, Session, WatchMode},
-    io::{Io, rt::blocking},
+    io::{Io, Sometimes, rt::blocking},
     metadata::{COORDINATION, Leadership, Metadata},
 };
 
@@ -140,6 +140,7 @@ impl Keeper {
             }
             // Somebody else wrote meanwhile, or an earlier try of this node's did arrive.
             Err(error) if matches!(error.refusal(), Some(Refusal::BadVersion { .. })) => {
+                Sometimes::ViewRaceLost.reached();
                 session.sync(znodes::VIEW).await
             }
             Err(error) => Err(error),

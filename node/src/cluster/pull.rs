@@ -11,6 +11,7 @@ use atoll_proto::cluster::v1::{PullViewRequest, views_client::ViewsClient};
 use tonic::Status;
 
 use super::Cluster;
+use crate::io::Sometimes;
 
 /// How long the answer may take. A view is well under a megabyte.
 const PULL_TIMEOUT: Duration = Duration::from_secs(2);
@@ -56,7 +57,9 @@ impl Cluster {
             if view.cluster_id != self.view().cluster_id {
                 return Err(Status::failed_precondition("a view of another cluster"));
             }
-            self.adopt(view);
+            if self.adopt(view) {
+                Sometimes::ViewPulled.reached();
+            }
         }
         Ok(self.view().epoch)
     }

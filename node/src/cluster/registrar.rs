@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Cluster,
     founding::Founding,
+    keeper::story,
     relocation::record_at,
     token::{self, Token},
     trust::ensure_authority,
@@ -24,7 +25,7 @@ use crate::{
         CoordinationError, Coordinator, CreateMode, EventQueue, Liveness, Op, Refusal, Session,
         WatchMode,
     },
-    io::Io,
+    io::{Io, Sometimes},
 };
 
 /// Pause before something that did not work is tried again.
@@ -168,7 +169,10 @@ impl Registrar {
         let create = Op::Create { path: path.clone(), data, mode: CreateMode::EPHEMERAL };
         let mut ops = match session.exists(&path).await? {
             Some(stat) if stat.ephemeral_owner == Some(session.id()) => return Ok(()),
-            Some(_) => vec![Op::Delete { path, version: None }, create],
+            Some(_) => {
+                Sometimes::GhostReplaced.reached();
+                vec![Op::Delete { path, version: None }, create]
+            }
             None => vec![create],
         };
         // The record must say the same, or the address would go back when the node goes down.
@@ -264,7 +268,14 @@ impl Registrar {
 
     fn take(&self, data: &[u8]) {
         match View::decode(data) {
-            Ok(view) => _ = self.cluster.adopt(view),
+            Ok(view) => {
+                let present = self.cluster.view();
+                let changes = story::tell(&present, &view);
+                let epoch = view.epoch;
+                if self.cluster.adopt(view) {
+                    tracing::info!(%epoch, %changes, "view followed");
+                }
+            }
             Err(error) => tracing::error!(%error, "the view in group 0 cannot be read"),
         }
     }

@@ -14,7 +14,10 @@ use tonic::service::Routes;
 use tower::ServiceExt as _;
 
 use super::api::{Answer, Api, Ask};
-use crate::registry::{ErrorCode, RegistryError};
+use crate::{
+    io::Sometimes,
+    registry::{ErrorCode, RegistryError},
+};
 
 /// The mark of a request that another node handed on.
 #[derive(Clone, Copy, Debug)]
@@ -79,6 +82,7 @@ impl Api {
         match sent {
             Ok(answer) => {
                 cluster.trust(node);
+                Sometimes::UploadForwarded.reached();
                 let (parts, body) = answer.into_parts();
                 let mut relayed = Response::new(Body::new(body));
                 *relayed.status_mut() = parts.status;

@@ -12,3 +12,4 @@ pub mod disk;
 pub mod disk_pair;
 pub mod entropy;
 pub mod net;
+pub mod net_script;

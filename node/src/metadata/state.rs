@@ -39,7 +39,7 @@ use super::{
     raft::{Entry, LogId, Membership, Outcomes},
     settings::MetadataSettings,
 };
-use crate::io::Disk;
+use crate::io::{Disk, plant::Plant};
 
 pub(super) const ROWS: TableDefinition<&[u8], &[u8]> = TableDefinition::new("rows");
 const POSITIONS: TableDefinition<&str, &[u8]> = TableDefinition::new("positions");
@@ -154,7 +154,7 @@ impl StateStore {
     pub fn sync(&self) -> Result<Applied, StoreError> {
         let database = self.inner.database.get()?;
         let mut txn = database.begin_write()?;
-        make_durable(&mut txn, true)?;
+        make_durable(&mut txn, !Plant::PurgeUnsynced.is_planted())?;
         let applied = {
             let mut positions = txn.open_table(POSITIONS)?;
             let applied = read_applied(&positions)?;

@@ -11,7 +11,7 @@ use super::{
     state::{Applied, StateStore},
     transfer::{ReceivedState, SnapshotData},
 };
-use crate::io::rt::blocking;
+use crate::io::{Sometimes, rt::blocking};
 
 /// A group's state machine. Clones share the state.
 #[derive(Clone, Debug)]
@@ -78,6 +78,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
             let replaced = store.replace(database);
             // Only now may the next transfer write beside the state.
             drop(turn);
+            Sometimes::SnapshotInstalled.reached();
             replaced
         });
         replaced.await.map_err(|error| cannot_install(AnyError::new(&error)))

@@ -22,7 +22,7 @@ use super::{
     raft::SnapshotMeta,
     state::{Applied, ROWS, Snapshot, StateStore, write_position},
 };
-use crate::io::rt::blocking;
+use crate::io::{plant::Plant, rt::blocking};
 
 /// Rows are gathered into a frame until they exceed this. One row is a few KiB at most, but for a
 /// manifest with large annotations.
@@ -130,6 +130,9 @@ impl Sender {
             if bytes.len() >= FRAME_BYTES {
                 full = true;
                 return false;
+            }
+            if Plant::ThinSnapshot.is_planted() && key.len() % 4 == 0 {
+                return true;
             }
             put_row(&mut bytes, key, value);
             self.rows += 1;

@@ -8,7 +8,7 @@ use atoll_core::{
 };
 
 use super::{ErrorCode, Registry, RegistryError};
-use crate::io::rt;
+use crate::io::{plant::Plant, rt};
 
 /// One page of names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,7 +39,10 @@ impl Registry {
                 );
             }
             let page = query::tags_page(&snapshot, &repo, after.as_deref(), entries)?;
-            let names = page.items.iter().map(ToString::to_string).collect();
+            let mut names: Vec<String> = page.items.iter().map(ToString::to_string).collect();
+            if Plant::ShortListing.is_planted() {
+                names.pop();
+            }
             Ok(Listing { names, more: page.more })
         })
         .await

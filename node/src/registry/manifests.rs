@@ -12,7 +12,7 @@ use bytes::Bytes;
 use serde_json::json;
 
 use super::{ErrorCode, Registry, RegistryError};
-use crate::metadata::Snapshot;
+use crate::{io::plant::Plant, metadata::Snapshot};
 
 /// A manifest that was found.
 #[derive(Clone, Debug)]
@@ -63,7 +63,11 @@ impl Registry {
                 record.map(|record| FoundManifest { digest: *digest, record, is_stale })
             }
             Reference::Tag(tag) => {
-                let snapshot = match self.metadata.linearizable(repo).await {
+                let read = match Plant::StaleTagRead.is_planted() {
+                    true => self.metadata.snapshot(repo),
+                    false => self.metadata.linearizable(repo).await,
+                };
+                let snapshot = match read {
                     Ok(snapshot) => snapshot,
                     Err(error) if self.settings.stale_pulls => {
                         tracing::debug!(%repo, %tag, %error, "tag answered without the quorum");
@@ -118,6 +122,8 @@ impl Registry {
         if tags.len() > self.settings.tags_per_push_max {
             return Err(self.too_many_tags(tags.len()));
         }
+        let condition =
+            if Plant::IgnoreCondition.is_planted() { Precondition::Always } else { condition };
         let manifest = manifest::parse(content_type, &body)?;
         let digest = named_digest(reference, &body)?;
         let size = body.len() as u64;

@@ -21,6 +21,7 @@ use atoll_core::{
 use serde_json::json;
 
 use super::{ErrorCode, Registry, RegistryError};
+use crate::io::Sometimes;
 
 /// Times that a command is verified again. With the pauses between them they outlast a round of
 /// collection that has a node to wait for.
@@ -83,7 +84,7 @@ impl Registry {
             let link = Command::LinkBlob { repo: repo.clone(), digest: *digest, size, vg };
             match self.decide(link).await? {
                 Ok(()) => return Ok(true),
-                Err(Refusal::Reverify) => {}
+                Err(Refusal::Reverify) => Sometimes::Reverified.reached(),
                 Err(refusal) => return Err(refusal.into()),
             }
             pause(again).await;
@@ -119,7 +120,7 @@ impl Registry {
             self.pin(&put).await?;
             match self.decide(Command::PutManifest(put.clone())).await? {
                 Ok(()) => return Ok(()),
-                Err(Refusal::Reverify) => {}
+                Err(Refusal::Reverify) => Sometimes::Reverified.reached(),
                 Err(refusal) => return Err(refusal.into()),
             }
             pause(again).await;

@@ -23,6 +23,7 @@ use super::{
 };
 use crate::{
     config::Consistency,
+    io::Sometimes,
     store::{BlobInfo, CommitError, DigestMismatch, UploadWriter},
 };
 
@@ -132,6 +133,7 @@ impl Replicator {
             return Ok(());
         }
         self.counters().fenced.add(1);
+        Sometimes::FenceClosed.reached();
         Err(Fenced)
     }
 }

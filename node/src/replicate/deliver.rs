@@ -13,6 +13,7 @@ use super::{
     debts::Debts,
     outgoing::{Ack, Order, Outgoing},
 };
+use crate::io::Sometimes;
 
 /// How long a hint is kept. Then repair has long found the copy that is missing.
 pub const HINT_AGE_MAX: Duration = Duration::from_secs(3600);
@@ -68,6 +69,7 @@ impl Replicator {
                 Delivery::Done => {
                     debts.settle(node, &digest).await;
                     self.counters().debts_paid.add(1);
+                    Sometimes::HintDelivered.reached();
                     debug!(%node, %digest, "a copy that was owed is delivered");
                 }
                 Delivery::Moot => {

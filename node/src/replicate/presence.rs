@@ -19,7 +19,10 @@ use super::{
     Replicator,
     client::{DIGESTS_MAX, Holding, Peer},
 };
-use crate::store::ReadError;
+use crate::{
+    io::{Sometimes, plant::Plant},
+    store::ReadError,
+};
 
 /// Whether a blob is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +71,7 @@ impl Replicator {
         let (view, me) = (self.cluster().view(), self.cluster().me());
         let mut tally = AbsenceTally::new(&view, digest);
         match own {
+            Holding::Absent if Plant::AbsenceFromOne.is_planted() => return Presence::Absent,
             Holding::Absent => tally.absent(me),
             _ => tally.unreachable(me),
         }
@@ -79,6 +83,9 @@ impl Replicator {
             match answer {
                 Ok((held, epoch)) => match held.first() {
                     Some(Holding::Present(size)) => return Presence::Present(*size),
+                    Some(Holding::Absent) if Plant::AbsenceFromOne.is_planted() => {
+                        return Presence::Absent;
+                    }
                     Some(Holding::Absent) if epoch >= view.epoch => tally.absent(node),
                     _ => tally.unreachable(node),
                 },
@@ -91,8 +98,14 @@ impl Replicator {
         let lease_is_valid = self.require_lease().is_ok();
         let is_same_view = self.cluster().view().epoch == view.epoch;
         match tally.verdict(lease_is_valid) {
-            AbsenceVerdict::Absent if is_same_view => Presence::Absent,
+            AbsenceVerdict::Absent if is_same_view => {
+                if !view.open.is_empty() {
+                    Sometimes::OpenSetConsulted.reached();
+                }
+                Presence::Absent
+            }
             AbsenceVerdict::Absent | AbsenceVerdict::Undecided | AbsenceVerdict::Unknown => {
+                Sometimes::AbsenceUnknown.reached();
                 Presence::Unknown
             }
         }
@@ -162,7 +175,8 @@ impl Replicator {
         lacking: Vec<NodeId>,
         pinned: &mut Pinned,
     ) {
-        if copies == 0 && self.find(digest).await == Presence::Absent {
+        let may_be_absent = copies == 0 || Plant::AbsenceFromOne.is_planted();
+        if may_be_absent && self.find(digest).await == Presence::Absent {
             pinned.absent.push(*digest);
             return;
         }

@@ -21,7 +21,7 @@ use super::{
     read::RemoteBlob,
     remote::RemoteStream,
 };
-use crate::store::BlobInfo;
+use crate::{io::Sometimes, store::BlobInfo};
 
 /// Pulls at a time. Each holds some megabytes, and more would only share the same disk.
 const PULLS_MAX: usize = 16;
@@ -96,6 +96,7 @@ impl Replicator {
                 pulled
             }
             Err(mut other) => {
+                Sometimes::SingleFlightJoined.reached();
                 // It ends with an error: the sender is gone.
                 let _ = other.changed().await;
                 let stored = self.tiers().store().stat(digest).await;

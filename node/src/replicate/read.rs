@@ -16,6 +16,7 @@ use super::{
     remote::RemoteStream,
 };
 use crate::{
+    io::Sometimes,
     store::ReadError,
     tiers::{BlobStream, OpenedBlob},
 };
@@ -156,6 +157,7 @@ impl LocalStream {
         replicator.pull_in_background(digest, self.elsewhere.size);
         replicator.counters().resumes.add(1);
         let at = self.end - self.stream.remaining();
+        Sometimes::ResumedMidBody.reached();
         Ok(Box::new(RemoteStream::new(&self.elsewhere, at, self.end)))
     }
 }

@@ -21,6 +21,7 @@ use super::{
     outgoing::brief,
     read::RemoteBlob,
 };
+use crate::io::{Sometimes, plant::Plant};
 
 /// Of so many reads one may ask a second owner.
 const READS_PER_HEDGE: u64 = 20;
@@ -37,6 +38,7 @@ pub struct RemoteStream {
     replicator: Replicator,
     digest: Digest,
     size: u64,
+    start: u64,
     at: u64,
     end: u64,
     from: Option<(NodeId, Streaming<GetPart>)>,
@@ -62,6 +64,7 @@ impl RemoteStream {
             replicator: blob.replicator.clone(),
             digest: blob.digest,
             size: blob.size,
+            start,
             at: start,
             end,
             from: None,
@@ -111,6 +114,7 @@ impl RemoteStream {
 
     fn take(&mut self, bytes: Bytes) -> Result<Bytes, FetchError> {
         let node = self.from.as_ref().map(|(node, _)| *node).unwrap_or_default();
+        let bytes = garbled_if_planted(bytes);
         let wrong = WrongBytes { digest: self.digest, node };
         let len = bytes.len() as u64;
         if len > self.remaining() {
@@ -120,7 +124,10 @@ impl RemoteStream {
         self.at += len;
         if let Some(hasher) = &mut self.hasher {
             hasher.update(&bytes);
-            if self.at == self.end && hasher.clone().finish() != self.digest {
+            if self.at == self.end
+                && hasher.clone().finish() != self.digest
+                && !Plant::SkipRelayCheck.is_planted()
+            {
                 self.replicator.counters().mismatches.add(1);
                 warn!(digest = %self.digest, %node, "a peer sent bytes that are not the blob");
                 self.replicator.cluster().suspect(node);
@@ -146,7 +153,11 @@ impl RemoteStream {
             let order = self.replicator.peers_in_order(&self.digest);
             let left: Vec<NodeId> =
                 order.into_iter().filter(|node| !self.tried.contains(node)).collect();
+            let goes_on = self.has_begun;
             if let Some((node, first, parts)) = self.race(left).await {
+                if goes_on {
+                    Sometimes::ResumedMidBody.reached();
+                }
                 self.from = Some((node, parts));
                 self.first = (!first.is_empty()).then_some(first);
                 return Ok(());
@@ -169,6 +180,7 @@ impl RemoteStream {
         let clock = &replicator.io().clock;
         let began = clock.monotonic();
         let mut may_hedge = replicator.may_hedge();
+        let mut hedged = None;
         attempts.push(self.attempt(order.next()?));
         let hedge = tokio::time::sleep(replicator.latency().hedge_delay());
         tokio::pin!(hedge);
@@ -180,6 +192,7 @@ impl RemoteStream {
                     may_hedge = false;
                     if let Some(node) = order.next() {
                         replicator.counters().hedges.add(1);
+                        hedged = Some(node);
                         attempts.push(self.attempt(node));
                     }
                     continue;
@@ -187,6 +200,9 @@ impl RemoteStream {
             };
             match begun {
                 Ok((first, parts)) => {
+                    if hedged == Some(node) {
+                        Sometimes::HedgeWon.reached();
+                    }
                     replicator.latency().note(clock.monotonic().saturating_sub(began));
                     if !self.has_begun {
                         replicator.counters().remote_reads.add(1);
@@ -213,9 +229,22 @@ impl RemoteStream {
     fn attempt(&mut self, node: NodeId) -> BoxFuture<'static, (NodeId, Begun)> {
         self.tried.insert(node);
         let cluster = self.replicator.cluster().clone();
-        let (digest, at, end, size) = (self.digest, self.at, self.end, self.size);
+        let (digest, mut at, mut end, size) = (self.digest, self.at, self.end, self.size);
+        if Plant::ResumeOffByOne.is_planted() && at > self.start && end > at {
+            (at, end) = (at - 1, end - 1);
+        }
         Box::pin(async move { (node, Peer::new(&cluster, node).get(&digest, at, end, size).await) })
     }
+}
+
+/// Of the planted bug, the cause that makes it matter.
+fn garbled_if_planted(bytes: Bytes) -> Bytes {
+    if !Plant::SkipRelayCheck.is_planted() || bytes.len() % 4 != 1 {
+        return bytes;
+    }
+    let mut garbled = bytes.to_vec();
+    garbled.iter_mut().take(1).for_each(|byte| *byte ^= 1);
+    garbled.into()
 }
 
 impl Replicator {
@@ -236,6 +265,7 @@ impl Replicator {
             let _turn: Arc<_> = Arc::new(turn);
             if Peer::new(replicator.cluster(), node).fetch(&digest).await.is_ok() {
                 replicator.counters().read_repairs.add(1);
+                Sometimes::ReadRepair.reached();
                 debug!(%digest, %node, "an owner that lacked a copy has it");
             }
         });

@@ -12,6 +12,7 @@ use futures_util::future::BoxFuture;
 
 use super::{Replicator, client::Holding};
 use crate::{
+    io::Sometimes,
     metadata::{Metadata, ReadError, Snapshot, StoreError},
     store::{BlobStore, Deletion, Pinned, StoreIo},
 };
@@ -129,10 +130,15 @@ impl Stamped {
         self.learn_floor().await?;
         match self.store.delete_if_older(digest, e).await? {
             Deletion::Deleted { size } => {
+                Sometimes::Collected.reached();
                 tracing::debug!(%digest, size, %e, "copy collected");
                 Ok(size)
             }
-            Deletion::Kept { .. } | Deletion::Absent => Ok(0),
+            Deletion::Kept { .. } => {
+                Sometimes::CollectionSpared.reached();
+                Ok(0)
+            }
+            Deletion::Absent => Ok(0),
         }
     }
 }

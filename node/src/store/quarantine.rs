@@ -11,7 +11,7 @@ use std::io;
 
 use atoll_core::Digest;
 
-use crate::io::Disk;
+use crate::io::{Disk, Sometimes};
 
 use super::{
     Shared,
@@ -51,6 +51,7 @@ impl Shared {
         match self.move_away(disk, &digest) {
             Ok(()) => {
                 self.counters.quarantined.add(1);
+                Sometimes::Quarantined.reached();
                 if let Err(error) = self.inventory.remove(&digest) {
                     tracing::debug!(%digest, %error, "row of a corrupt blob left in the inventory");
                 }

@@ -11,7 +11,7 @@ use std::{collections::BTreeSet, io, path::Path};
 
 use atoll_core::{Algorithm, route::UploadId};
 
-use crate::io::Disk;
+use crate::io::{Disk, Sometimes};
 
 use super::{
     damaged::Damaged,
@@ -181,6 +181,7 @@ fn restore(
         Some(len) if len == offset => {}
         Some(_) | None => return Ok(None),
     }
+    Sometimes::UploadRestored.reached();
     let ingest = Ingest::restored(id, record.algorithm, record.sums.clone());
     Ok(Some(RestoredSession { id, record, ingest }))
 }

@@ -8,7 +8,7 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use crate::io::{Disk, disk::Space};
+use crate::io::{Disk, Sometimes, disk::Space};
 
 use super::error::NoSpace;
 
@@ -50,6 +50,10 @@ impl SpaceGauge {
     pub(crate) fn check(&self) -> Result<(), NoSpace> {
         let Space { total, available } = self.last();
         let reserve = u128::from(total) * u128::from(self.reserve_percent) / 100;
-        if u128::from(available) < reserve { Err(NoSpace) } else { Ok(()) }
+        if u128::from(available) < reserve {
+            Sometimes::DiskFull.reached();
+            return Err(NoSpace);
+        }
+        Ok(())
     }
 }

@@ -4,7 +4,7 @@ use atoll_node::io::plant::Plant;
 
 use crate::{
     runner::{Job, run_all},
-    scenarios::{Scenario, story::Story},
+    scenarios::{Scenario, crash::STORY_ENDED, story::Story},
 };
 
 /// Where a planted bug must show, and how long that may take.
@@ -14,70 +14,130 @@ struct Trap {
     /// Distance of the seeds: crash cases next to each other are alike.
     stride: u64,
     seeds_max: u64,
+    /// Is it quick enough to be part of what every change is tested with?
+    is_quick: bool,
 }
 
-const TRAPS: [Trap; 4] = [
-    Trap {
-        plant: Plant::SkipNameSync,
-        scenario: Scenario::Crash(Story::Push),
-        stride: 5,
-        seeds_max: 40,
-    },
-    Trap {
-        plant: Plant::AckBeforeLogSync,
-        scenario: Scenario::Crash(Story::TagMove),
-        stride: 3,
-        seeds_max: 40,
-    },
-    Trap {
-        plant: Plant::RecordBeforeBytes,
-        scenario: Scenario::Crash(Story::SessionResume),
-        stride: 3,
-        seeds_max: 40,
-    },
-    Trap { plant: Plant::SkipBlockCheck, scenario: Scenario::Mixed, stride: 1, seeds_max: 200 },
+const fn story(plant: Plant, story: Story, stride: u64) -> Trap {
+    Trap { plant, scenario: Scenario::Crash(story), stride, seeds_max: 200, is_quick: false }
+}
+
+const fn alone(plant: Plant) -> Trap {
+    Trap { plant, scenario: Scenario::Mixed, stride: 1, seeds_max: 1_000, is_quick: false }
+}
+
+const fn among(plant: Plant) -> Trap {
+    Trap { plant, scenario: Scenario::Cluster, stride: 1, seeds_max: 1_000, is_quick: false }
+}
+
+const fn quick(trap: Trap) -> Trap {
+    Trap { is_quick: true, ..trap }
+}
+
+const TRAPS: [Trap; Plant::ALL.len()] = [
+    quick(story(Plant::SkipNameSync, Story::Push, 5)),
+    story(Plant::SkipDataSync, Story::Push, 5),
+    quick(story(Plant::AckBeforeLogSync, Story::TagMove, 3)),
+    story(Plant::PurgeUnsynced, Story::Compact, 37),
+    story(Plant::RecordBeforeBytes, Story::SessionResume, 3),
+    alone(Plant::SkipBlockCheck),
+    alone(Plant::ReuseRequestId),
+    alone(Plant::IgnoreCondition),
+    alone(Plant::ShortListing),
+    among(Plant::AckFirstCopy),
+    among(Plant::AbsenceFromOne),
+    among(Plant::AcceptStaleEpoch),
+    among(Plant::ResumeOffByOne),
+    quick(among(Plant::SkipRelayCheck)),
+    among(Plant::ReportUnsynced),
+    among(Plant::DisownedTooEarly),
+    among(Plant::PinWithoutStamp),
+    among(Plant::DeleteUncondemned),
+    among(Plant::StaleTagRead),
+    among(Plant::AckUnknown),
+    among(Plant::ThinSnapshot),
+    among(Plant::ViewFromGossip),
+    among(Plant::LeaseNotFenced),
+    among(Plant::HeartbeatUnconfirmed),
+    among(Plant::ReuseSession),
+    among(Plant::SessionNeverEnds),
 ];
 
-/// How many bugs are planted.
-pub const PLANTED: u64 = TRAPS.len() as u64;
-
-/// Answers whether every bug was caught.
-pub fn run(jobs: usize) -> anyhow::Result<bool> {
-    Ok(caught(jobs)? == PLANTED)
+/// What is to be tried.
+pub struct Bite {
+    /// The bugs; all of them when there are none.
+    pub plants: Vec<String>,
+    /// At most so many seeds for each.
+    pub seeds_max: u64,
+    /// The first one, counted in strides.
+    pub from: u64,
+    /// Processes at a time.
+    pub jobs: usize,
 }
 
-/// Answers how many bugs were caught.
-pub fn caught(jobs: usize) -> anyhow::Result<u64> {
-    let mut caught = 0;
-    for trap in &TRAPS {
-        caught += u64::from(spring(trap, jobs)?);
+/// Answers whether every bug was caught.
+pub fn run(bite: &Bite) -> anyhow::Result<bool> {
+    for name in &bite.plants {
+        anyhow::ensure!(Plant::named(name).is_some(), "no bug is called `{name}`");
     }
-    println!("bite: {caught} of {PLANTED} planted bugs caught");
+    let is_asked = |trap: &&Trap| {
+        bite.plants.is_empty() || bite.plants.iter().any(|name| name == trap.plant.name())
+    };
+    let traps: Vec<&Trap> = TRAPS.iter().filter(is_asked).collect();
+    let planted = traps.len() as u64;
+    Ok(caught(&traps, bite)? == planted)
+}
+
+/// How many bugs [`caught_quickly`] plants.
+pub fn quick_ones() -> u64 {
+    TRAPS.iter().filter(|trap| trap.is_quick).count() as u64
+}
+
+/// Answers how many of the quick ones were caught.
+pub fn caught_quickly(jobs: usize) -> anyhow::Result<u64> {
+    let traps: Vec<&Trap> = TRAPS.iter().filter(|trap| trap.is_quick).collect();
+    caught(&traps, &Bite { plants: Vec::new(), seeds_max: u64::MAX, from: 0, jobs })
+}
+
+fn caught(traps: &[&Trap], bite: &Bite) -> anyhow::Result<u64> {
+    let mut caught = 0;
+    println!("| planted bug | looked for by | seeds needed | of at most | what was seen |");
+    println!("|---|---|--:|--:|---|");
+    for trap in traps {
+        caught += u64::from(spring(trap, bite)?);
+    }
+    println!("bite: {caught} of {} planted bugs caught", traps.len());
     Ok(caught)
 }
 
-fn spring(trap: &Trap, jobs: usize) -> anyhow::Result<bool> {
-    let Trap { plant, scenario, stride, seeds_max } = trap;
-    let job = |at| Job { plant: Some(plant.name()), ..Job::new(*scenario, at * stride) };
+fn spring(trap: &Trap, bite: &Bite) -> anyhow::Result<bool> {
+    let Trap { plant, scenario, stride, seeds_max, .. } = trap;
+    let seeds_max = (*seeds_max).min(bite.seeds_max);
+    let env = vec![("SIM_PLANT", plant.name().to_owned())];
+    let job = |at| Job { env: env.clone(), ..Job::new(*scenario, at * stride) };
     let mut tried = 0;
     let mut found = None;
-    run_all((0..*seeds_max).map(job), jobs, |ended| {
+    run_all((bite.from..bite.from + seeds_max).map(job), bite.jobs, |ended| {
         if found.is_some() {
             return false;
         }
         tried += 1;
         if !ended.passed {
-            let violation = ended.output.lines().find(|line| line.starts_with("VIOLATION"));
-            found = Some((ended.job.seed, violation.unwrap_or_default().to_owned()));
+            let violation = ended.output.lines().find_map(|line| line.strip_prefix("VIOLATION "));
+            let violation = violation.unwrap_or_default();
+            // A story that has ended has nothing more to show.
+            if violation.contains(STORY_ENDED) {
+                return false;
+            }
+            found = Some((ended.job.seed, violation.to_owned()));
         }
         found.is_none()
     })?;
-    match &found {
-        Some((seed, violation)) => {
-            println!("{:<20} caught by {} after {tried} seeds", plant.name(), scenario.name());
-            println!("  seed {seed}: {violation}");
-        }
-        None => println!("{:<20} NOT CAUGHT in {tried} seeds", plant.name()),
-    }
+    let (seeds, seen) = match &found {
+        Some((seed, violation)) => (tried.to_string(), format!("seed {seed}: {violation}")),
+        None => ("**not caught**".to_owned(), String::new()),
+    };
+    let name = scenario.name();
+    println!("| `{}` | `{name}` | {seeds} | {seeds_max} | {seen} |", plant.name());
     Ok(found.is_some())
 }

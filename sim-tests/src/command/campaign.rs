@@ -1,5 +1,6 @@
 //! `sim campaign`: many seeds of one scenario.
 
+use super::rare;
 use crate::{
     runner::{Job, Tally, run_all},
     scenarios::Scenario,
@@ -8,7 +9,8 @@ use crate::{
 /// Runs the seeds; answers whether all passed.
 pub fn run(scenario: Scenario, from: u64, count: u64, jobs: usize) -> anyhow::Result<bool> {
     let tally = tally(scenario, from, count, jobs)?;
-    Ok(tally.failed == 0 && tally.passed == count)
+    let all_taken = rare::judge(&tally, &[scenario]);
+    Ok(tally.failed == 0 && tally.passed == count && all_taken)
 }
 
 /// Runs the seeds and sums them up.

@@ -15,7 +15,7 @@ use crate::{
 pub fn run(story: &str, stride: u64, variant: u64, jobs: usize) -> anyhow::Result<bool> {
     let is_story = |scenario: &Scenario| matches!(scenario, Scenario::Crash(_));
     let stories: Vec<Scenario> = match story {
-        "all" => Scenario::ALL.into_iter().filter(is_story).collect(),
+        "all" => Scenario::all().into_iter().filter(is_story).collect(),
         name => vec![named(name)?],
     };
     anyhow::ensure!(stories.iter().all(is_story), "`{story}` is no story to be cut");

@@ -5,17 +5,24 @@ use crate::{
     scenarios::{Scenario, story::Story},
 };
 
-/// Runs seeds of `mixed` twice, and one crash case; answers whether all traces agree.
+/// Runs seeds of every scenario that draws everything twice, and one crash case; answers whether all
+/// traces agree.
 pub fn run(count: u64, jobs: usize) -> anyhow::Result<bool> {
     let tally = tally(count, jobs)?;
-    Ok(tally.failed == 0 && tally.passed == 2 * (count + 1))
+    Ok(tally.failed == 0 && tally.passed == runs(count))
+}
+
+/// How many processes [`tally`] runs.
+pub fn runs(count: u64) -> u64 {
+    2 * (count * Scenario::SWARM.len() as u64 + 1)
 }
 
 /// Runs them and sums them up: one run is counted for each process.
 pub fn tally(count: u64, jobs: usize) -> anyhow::Result<Tally> {
     let crash = Job::new(Scenario::Crash(Story::Push), 41);
-    let seeds = (0..count).map(|seed| Job::new(Scenario::Mixed, seed)).chain([crash]);
-    let twice = seeds.flat_map(|job| [0, 1].map(|again| Job { trace: true, again, ..job }));
+    let of = |scenario| (0..count).map(move |seed| Job::new(scenario, seed));
+    let seeds = Scenario::SWARM.into_iter().flat_map(of).chain([crash]);
+    let twice = seeds.flat_map(|job| [0, 1].map(|again| Job { trace: true, again, ..job.clone() }));
     let mut tally = Tally::new();
     let mut first: Option<String> = None;
     run_all(twice, jobs, |mut ended| {

@@ -7,11 +7,15 @@
 //!
 //! Why copies, and not a run for each loss: the story up to the crash is the same for all of them.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
+use atoll_core::Digest;
 use atoll_node::io::disk::sim::{CrashPoint, Faults, Loss, SimDisk};
 
-use super::{Verdict, story::Story};
+use super::{
+    Verdict,
+    story::{REPO, Stage, Story},
+};
 use crate::{
     cluster::{Machine, Phase, Tuning},
     draw::Draw,
@@ -27,6 +31,9 @@ pub const CASES: u64 = 10_000;
 /// The case that never crashes, but at its quiet end: it also counts the operations.
 pub const UNCUT: u64 = CASES - 2;
 
+/// What a case beyond the end of its story is told.
+pub const STORY_ENDED: &str = "the story has but";
+
 /// How each crashed disk is cut. The last two draw what survives, so each is tried twice.
 const LOSSES: [Loss; 6] =
     [Loss::DropAll, Loss::KeepAll, Loss::Random, Loss::Random, Loss::Torn, Loss::Torn];
@@ -38,20 +45,31 @@ const SECOND_CRASHES: u64 = 2;
 const READY: Duration = Duration::from_secs(60);
 
 /// Batches of 64 KiB: an upload takes several. Snapshots come within a story.
-const TUNING: Tuning = Tuning { snapshot_interval: 8, batch_bytes: 64 << 10, object_bytes_max: 0 };
+pub const TUNING: Tuning =
+    Tuning { snapshot_interval: 8, batch_bytes: 64 << 10, object_bytes_max: 0 };
 
 /// One case.
-struct Case {
-    variant: u64,
-    operation: u64,
-    point: CrashPoint,
+pub struct Case {
+    number: u64,
+    /// Which sizes and bytes.
+    pub variant: u64,
+    /// Where the power goes.
+    pub operation: u64,
+    /// Before the operation or after it.
+    pub point: CrashPoint,
 }
 
 impl Case {
-    fn new(seed: u64) -> Case {
-        let case = seed % CASES;
-        let point = if case % 2 == 0 { CrashPoint::Before } else { CrashPoint::After };
-        Case { variant: seed / CASES, operation: case / 2, point }
+    /// The one that a seed names.
+    pub fn new(seed: u64) -> Case {
+        let number = seed % CASES;
+        let point = if number % 2 == 0 { CrashPoint::Before } else { CrashPoint::After };
+        Case { number, variant: seed / CASES, operation: number / 2, point }
+    }
+
+    /// Is it the case of that number?
+    pub fn is(&self, number: u64) -> bool {
+        self.number == number
     }
 }
 
@@ -66,8 +84,8 @@ pub async fn run(story: Story, seed: u64) -> Verdict {
         Ok(operations) => {
             verdict.counts.insert("operations".to_owned(), operations);
             // A case whose crash never comes would pass without having tested anything.
-            if operations <= case.operation && seed % CASES != UNCUT {
-                verdict.violations.push(format!("the story has but {operations} operations"));
+            if operations <= case.operation && !case.is(UNCUT) {
+                verdict.violations.push(format!("{STORY_ENDED} {operations} operations"));
             }
         }
         Err(violation) => verdict.violations.push(violation),
@@ -99,10 +117,11 @@ async fn crash(story: Story, case: &Case, device: &SimDisk, book: &Book) -> Resu
     if !from_the_start {
         ready?;
         let mut user = User::new("user", machine.http, book.clone());
-        story.prepare(&mut user, &mut draw).await;
+        let mut stage = Stage { machine: &machine, user: &mut user, draw: &mut draw };
+        story.prepare(&mut stage).await;
         base = device.operation_count();
         device.crash_at(base + case.operation, case.point);
-        story.act(&mut user, &mut draw).await;
+        story.act(&mut stage).await;
     }
     let operations = device.operation_count() - base;
     // The machine is dark; its disk stays as it is, to be cut in many ways.
@@ -139,6 +158,7 @@ impl Recovery {
         let violations = match ready {
             Ok(()) => {
                 let mut user = User::new("oracle", machine.http, self.book.fork());
+                list_referrers(&mut user).await;
                 let broken = oracle::judge(&mut user).await;
                 for (name, count) in &user.book.lock().counts {
                     *self.verdict.counts.entry(name.clone()).or_default() += count;
@@ -148,7 +168,9 @@ impl Recovery {
             Err(why) => vec![format!("the node does not start again: {why}")],
         };
         *self.verdict.counts.entry("recoveries".to_owned()).or_default() += 1;
-        let errors = events::take_errors().into_iter().map(|line| format!("ERROR event: {line}"));
+        let is_damaged = !self.book.lock().damaged.is_empty();
+        let errors = events::take_errors().into_iter().filter(|_| !is_damaged);
+        let errors = errors.map(|line| format!("ERROR event: {line}"));
         let violations = violations.into_iter().chain(errors);
         self.verdict.violations.extend(violations.map(|what| format!("after {told}: {what}")));
         machine.kill().await;
@@ -186,5 +208,16 @@ impl Recovery {
         let operations = copy.operation_count() - before;
         machine.kill().await;
         operations
+    }
+}
+
+/// Lists the referrers of everything that was ever referred to, for the registers to be judged by.
+async fn list_referrers(user: &mut User) {
+    let subjects: BTreeSet<Digest> = {
+        let book = user.book.lock();
+        book.manifests.values().filter_map(|manifest| manifest.subject).collect()
+    };
+    for subject in subjects {
+        user.list_referrers(REPO, &subject).await;
     }
 }

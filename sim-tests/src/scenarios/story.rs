@@ -1,14 +1,14 @@
 //! The stories that crashes cut short: what a client does, step by step, until it gets no answer.
 
+mod acts;
+
+use self::acts::{
+    chunked_finish, compact, delete, heal, mount, push, referrers, session_resume, tag_move,
+};
 use crate::{
+    cluster::Machine,
     draw::Draw,
-    history::Manifest,
-    linear::Guard,
-    workload::{
-        content::{self, Blob},
-        push::Upload,
-        user::{Answer, User},
-    },
+    workload::user::{Answer, User},
 };
 
 /// A story.
@@ -22,11 +22,26 @@ pub enum Story {
     Delete,
     /// An upload in numbered chunks, gone on with after the crash.
     SessionResume,
+    /// Uploads whose last chunk comes with the end, one of them under another algorithm.
+    ChunkedFinish,
+    /// A blob is mounted into other repositories, and deleted where it came from.
+    Mount,
+    /// Manifests that refer to another come and go.
+    Referrers,
+    /// So many changes that the log is shortened several times.
+    Compact,
+    /// A damaged copy is found by a reader and healed by a push.
+    Heal,
     /// Nothing but the first start of a node.
     FirstStart,
+    /// A node with everything in it was killed and starts again.
+    Restart,
+    /// A node with everything in it stops in order.
+    Shutdown,
 }
 
-const REPO: &str = "team/app";
+/// The repository of the stories.
+pub const REPO: &str = "team/app";
 
 /// A story ends with the first step that is not acknowledged.
 struct CutShort;
@@ -36,7 +51,33 @@ fn done(answer: Answer) -> Result<(), CutShort> {
     if answer == Answer::Done { Ok(()) } else { Err(CutShort) }
 }
 
+/// Who takes part.
+pub struct Stage<'a> {
+    /// The machine whose disk is cut.
+    pub machine: &'a Machine,
+    /// Its only user.
+    pub user: &'a mut User,
+    /// What sizes and bytes are drawn from.
+    pub draw: &'a mut Draw,
+}
+
 impl Story {
+    /// All of them.
+    pub const ALL: [Story; 12] = [
+        Story::Push,
+        Story::TagMove,
+        Story::Delete,
+        Story::SessionResume,
+        Story::ChunkedFinish,
+        Story::Mount,
+        Story::Referrers,
+        Story::Compact,
+        Story::Heal,
+        Story::FirstStart,
+        Story::Restart,
+        Story::Shutdown,
+    ];
+
     /// What it is called.
     pub const fn name(self) -> &'static str {
         match self {
@@ -44,7 +85,14 @@ impl Story {
             Story::TagMove => "tag-move",
             Story::Delete => "delete",
             Story::SessionResume => "session-resume",
+            Story::ChunkedFinish => "chunked-finish",
+            Story::Mount => "mount",
+            Story::Referrers => "referrers",
+            Story::Compact => "compact",
+            Story::Heal => "heal",
             Story::FirstStart => "first-start",
+            Story::Restart => "restart",
+            Story::Shutdown => "shutdown",
         }
     }
 
@@ -55,101 +103,49 @@ impl Story {
             Story::TagMove => "power cut while a tag moves, with and without conditions",
             Story::Delete => "power cut while a tag, a manifest and a blob are deleted",
             Story::SessionResume => "power cut in a chunked upload, which then goes on",
+            Story::ChunkedFinish => "power cut where uploads end, one hashed anew at the end",
+            Story::Mount => "power cut while a blob is mounted, and deleted where it came from",
+            Story::Referrers => "power cut while referrers of an image come and go",
+            Story::Compact => "power cut while the metadata log is shortened, again and again",
+            Story::Heal => "power cut while a damaged copy is set aside and pushed anew",
             Story::FirstStart => "power cut in the first start of a node",
+            Story::Restart => "power cut while a node that was killed starts again",
+            Story::Shutdown => "power cut while a node stops in order",
         }
     }
 
     /// What happens before the crash may come.
-    pub async fn prepare(self, user: &mut User, draw: &mut Draw) {
+    pub async fn prepare(self, stage: &mut Stage<'_>) {
         for tag in ["v1", "v2", "v3"] {
-            user.book.lock().declare_tag(REPO, tag);
+            stage.user.book.lock().declare_tag(REPO, tag);
         }
-        match self {
-            Story::Push | Story::SessionResume | Story::FirstStart => {}
-            Story::TagMove | Story::Delete => {
-                let _ = images(user, draw).await;
-            }
-        }
+        // What is not acknowledged without any fault is found by the run that is not cut.
+        let _ = match self {
+            Story::Push | Story::SessionResume | Story::ChunkedFinish | Story::FirstStart => Ok(()),
+            Story::TagMove | Story::Delete => acts::images(stage).await,
+            Story::Mount | Story::Referrers | Story::Compact => acts::images(stage).await,
+            Story::Heal => acts::damage(stage).await,
+            Story::Restart => acts::fill_and_kill(stage).await,
+            Story::Shutdown => acts::fill(stage).await,
+        };
     }
 
     /// The part in which the crash comes.
-    pub async fn act(self, user: &mut User, draw: &mut Draw) {
+    pub async fn act(self, stage: &mut Stage<'_>) {
         // The end of a story needs no telling: the book has it all.
         let _ = match self {
-            Story::Push => push(user, draw).await,
-            Story::TagMove => tag_move(user).await,
-            Story::Delete => delete(user).await,
-            Story::SessionResume => session_resume(user, draw).await,
+            Story::Push => push(stage).await,
+            Story::TagMove => tag_move(stage).await,
+            Story::Delete => delete(stage).await,
+            Story::SessionResume => session_resume(stage).await,
+            Story::ChunkedFinish => chunked_finish(stage).await,
+            Story::Mount => mount(stage).await,
+            Story::Referrers => referrers(stage).await,
+            Story::Compact => compact(stage).await,
+            Story::Heal => heal(stage).await,
             Story::FirstStart => Ok(()),
+            Story::Restart => acts::restart(stage).await,
+            Story::Shutdown => acts::shutdown(stage).await,
         };
     }
-}
-
-async fn push(user: &mut User, draw: &mut Draw) -> Result<(), CutShort> {
-    let blobs = [
-        content::blob(draw, 700),
-        content::blob(draw, 100_000),
-        content::blob(draw, 90_000),
-        content::blob(draw, 300_000),
-    ];
-    let ways = [Upload::PostPut, Upload::Streamed, Upload::Chunked(40_000), Upload::Single];
-    for (blob, how) in blobs.iter().zip(ways) {
-        done(user.push_blob(REPO, blob, how).await)?;
-    }
-    let image = content::manifest(&blobs, "first", None);
-    done(user.push_manifest(REPO, &image, &["v1", "v2"], Guard::Any).await)?;
-    // The same blob once more: the copy that is there is replaced.
-    done(user.push_blob(REPO, &blobs[0], Upload::PostPut).await)?;
-    let note = content::manifest(&blobs[..1], "note", Some(&image));
-    done(user.push_manifest(REPO, &note, &[], Guard::Any).await)
-}
-
-/// Two images, tagged `v1`, and `v2` and `v3`.
-async fn images(user: &mut User, draw: &mut Draw) -> Result<(), CutShort> {
-    let blob = content::blob(draw, 2_000);
-    done(user.push_blob(REPO, &blob, Upload::PostPut).await)?;
-    for (serial, tags) in [("one", &["v1"][..]), ("two", &["v2", "v3"])] {
-        let image = content::manifest(std::slice::from_ref(&blob), serial, None);
-        done(user.push_manifest(REPO, &image, tags, Guard::Any).await)?;
-    }
-    Ok(())
-}
-
-/// What [`images`] pushed.
-fn pushed(user: &User) -> Option<(Blob, Manifest, Manifest)> {
-    let book = user.book.lock();
-    let by_serial = |serial: &str| {
-        let is_it = |manifest: &&Manifest| {
-            manifest.bytes.windows(serial.len()).any(|window| window == serial.as_bytes())
-        };
-        book.manifests.values().find(is_it).cloned()
-    };
-    let (one, two) = (by_serial("\"one\"")?, by_serial("\"two\"")?);
-    let digest = *one.blobs.first()?;
-    let bytes = book.contents.get(&digest)?.clone();
-    Some((Blob { digest, bytes }, one, two))
-}
-
-async fn tag_move(user: &mut User) -> Result<(), CutShort> {
-    let (_, one, two) = pushed(user).ok_or(CutShort)?;
-    done(user.push_manifest(REPO, &two, &["v1"], Guard::Any).await)?;
-    done(user.push_manifest(REPO, &one, &["v1"], Guard::Is(two.digest)).await)?;
-    // Refused: it points elsewhere by now.
-    user.push_manifest(REPO, &two, &["v1"], Guard::Is(two.digest)).await;
-    done(user.push_manifest(REPO, &one, &["v2", "v3"], Guard::Present).await)?;
-    done(user.push_manifest(REPO, &two, &["v1", "v2"], Guard::Any).await)
-}
-
-async fn delete(user: &mut User) -> Result<(), CutShort> {
-    let (blob, one, two) = pushed(user).ok_or(CutShort)?;
-    done(user.delete_tag(REPO, "v1").await)?;
-    done(user.delete_manifest(REPO, &two.digest).await)?;
-    done(user.push_manifest(REPO, &one, &["v2"], Guard::Absent).await)?;
-    done(user.delete_manifest(REPO, &one.digest).await)?;
-    done(user.delete_blob(REPO, &blob.digest).await)
-}
-
-async fn session_resume(user: &mut User, draw: &mut Draw) -> Result<(), CutShort> {
-    let blob = content::blob(draw, 170_000);
-    done(user.push_in_chunks(REPO, &blob, 45_000).await)
 }

@@ -24,6 +24,8 @@ pub enum Command {
     Images(ImageCommand),
     /// Look at a cluster and change who belongs to it
     Ctl(Ctl),
+    /// A registry on loopback for docker, containerd and podman of this machine
+    Agent(crate::agent::Agent),
 }
 
 #[derive(Debug, Args)]

@@ -5,12 +5,15 @@
 //! 4 not authorised; 5 nobody reachable; 6 content is not what it should be.
 //!
 //! `atoll ctl …` asks a node's admin listener, any node's: what one node is told, the cluster agrees
-//! on. The tool decides nothing; it asks, shows, and waits. Exit codes: 0 done; 1 refused, failed, or not finished in time; 2 the call is wrong, so that trying
-//! again without a change is useless; 3 the admin listener cannot be reached; 4 `status --check` found
-//! the cluster not well.
+//! on. The tool decides nothing; it asks, shows, and waits. Exit codes: 0 done; 1 refused, failed, or
+//! not finished in time; 2 the call is wrong, so that trying again without a change is useless; 3 the
+//! admin listener cannot be reached; 4 `status --check` found the cluster not well.
+//!
+//! `atoll agent …` is a registry on loopback for the programs of this machine.
 #![forbid(unsafe_code)]
 
 mod admin;
+mod agent;
 mod cli;
 mod ctl;
 mod human;
@@ -46,6 +49,8 @@ fn main() -> ExitCode {
             drop(runtime);
             end(result)
         }
+        // It makes a runtime of its own.
+        cli::Command::Agent(agent) => agent::main(agent),
     }
 }
 

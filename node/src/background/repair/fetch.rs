@@ -11,9 +11,12 @@ use futures_util::{StreamExt, stream};
 use tracing::{debug, info};
 
 use super::Parts;
-use crate::background::{
-    holdings::{Copy, Fetched},
-    status::Phase,
+use crate::{
+    background::{
+        holdings::{Copy, Fetched},
+        status::Phase,
+    },
+    io::Sometimes,
 };
 
 /// How often a long fetch says how far it is.
@@ -62,6 +65,7 @@ impl Fetcher<'_> {
         let here = match self.parts.copies.fetch(copy.digest, Some(source)).await {
             Fetched::Here(bytes) => {
                 if bytes > 0 {
+                    Sometimes::CopiesFetched.reached();
                     status.copies_fetched.fetch_add(1, Relaxed);
                     status.bytes_fetched.fetch_add(bytes, Relaxed);
                 }

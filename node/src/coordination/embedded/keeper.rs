@@ -23,7 +23,7 @@ use tracing::{info, warn};
 
 use super::now_ms;
 use crate::{
-    io::Clock,
+    io::{Clock, Sometimes, plant::Plant},
     metadata::{Applied, COORDINATION, Leader, Leadership, Metadata},
 };
 
@@ -70,7 +70,8 @@ impl Keeper {
             let leader = self.metadata.leader(COORDINATION).unwrap_or_default();
             return if leader.here { KeepAlive::Unsure } else { KeepAlive::NotLeader(leader) };
         };
-        if heard == Heard::Ending || !self.leads_still(term).await {
+        let confirmed = Plant::HeartbeatUnconfirmed.is_planted() || self.leads_still(term).await;
+        if heard == Heard::Ending || !confirmed {
             return KeepAlive::Unsure;
         }
         // The state is as fresh as the confirmation: what it says is true.
@@ -200,6 +201,9 @@ impl Keeper {
     fn due(&self) -> Option<Vec<SessionId>> {
         let mut leading = self.lock();
         let leading = leading.as_mut()?;
+        if Plant::SessionNeverEnds.is_planted() {
+            return None;
+        }
         leading.sessions.handle_timeout(self.clock.monotonic());
         leading.sessions.poll_expired()
     }
@@ -211,6 +215,7 @@ impl Keeper {
         match outcome.map(|outcome| outcome.verdict) {
             Some(Verdict::Ended(ended)) => {
                 for session in ended {
+                    Sometimes::SessionExpired.reached();
                     info!(%session, "session expired");
                 }
             }
