@@ -96,11 +96,12 @@ class Scene:
             return list(pool.map(lambda each: images.push(Wire(each[0]), *each[1:]), drawn))
 
 
-def pull(address, image):
-    """One image, all of it; seconds, or what went wrong."""
+def pull(address, image, tag=True):
+    """One image, all of it, or only its blobs; seconds, or what went wrong."""
     wire, began = Wire(address), time.monotonic()
     try:
-        images.pull_tag(wire, image)
+        if tag:
+            images.pull_tag(wire, image)
         for blob in image.blobs:
             images.pull_blob(wire, blob)
         return time.monotonic() - began, None
@@ -110,10 +111,10 @@ def pull(address, image):
         wire.close()
 
 
-def pull_all(address, wanted):
+def pull_all(address, wanted, tag=True):
     """All at once; seconds of each, and what went wrong."""
     with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
-        done = list(pool.map(lambda image: pull(address, image), wanted))
+        done = list(pool.map(lambda image: pull(address, image, tag), wanted))
     return [seconds for seconds, _ in done], [error for _, error in done if error]
 
 
@@ -124,7 +125,8 @@ def hop(scene):
         pushed = scene.push(IMAGES)
         scene.settle_copies()
         before = {name: scene.metric(name) for name in ("atoll_remote_reads", "atoll_fetches")}
-        _, wrong = pull_all(agent.address, pushed)
+        # Without the tags: what a tag means is asked of any node, which may have to ask for the manifest.
+        _, wrong = pull_all(agent.address, pushed, tag=False)
         status = agent.status()
         gets = {node: figures["blob_gets"] for node, figures in status["nodes"].items() if figures["blob_gets"]}
         blobs = {blob.digest for image in pushed for blob in image.blobs}
@@ -136,7 +138,7 @@ def hop(scene):
         verdicts.hold("hop: the node that is asked has it", handed == 0, f"{handed:.0f} of {len(blobs)} read from another node", [f"{name}: {after[name] - before[name]:.0f}" for name in before])
         for node, count in sorted(gets.items()):
             verdicts.number(f"share of {node}", f"{100 * count / sum(gets.values()):.1f} % of {sum(gets.values())} blob GETs")
-        _, wrong = pull_all(agent.address, pushed)
+        _, wrong = pull_all(agent.address, pushed, tag=False)
         again = agent.status()
         verdicts.hold("hop: the second time comes from the cache", not wrong and again["misses"] == status["misses"], f"{again['hits'] - status['hits']} hits, {again['misses'] - status['misses']} misses")
         verdicts.hold("hop: it stops when it is asked to", agent.stop() == 0, "exit code 0")

@@ -3,8 +3,8 @@
 # script's name goes to the load generator, for example:
 #   deploy/bench/run.sh --get 65536 --connections 16 --servers atoll,nginx --seconds 1
 # Without arguments every cell is measured, and then whole installations beside each other: figure8.py
-# (throughput and latency over clients) and figure2.py (copies in memory, servers a request passes).
-# That takes about half an hour.
+# (throughput and latency over clients), figure2.py (copies in memory, servers a request passes) and
+# library.py (the replica-aware client). That takes about half an hour.
 # ATOLLD names a binary that is built already; otherwise it is built here.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -25,6 +25,7 @@ install_missing() {
 
 install_missing
 cargo build --release -p atoll-bench
+cargo build --release -p atoll-client --examples
 if [[ -z ${ATOLLD:-} ]]; then
     cargo build --release -p atoll-node --bin atolld
     export ATOLLD=$target/release/atolld
@@ -34,3 +35,4 @@ fi
 export ATOLL_BENCH=$target/release/atoll-bench
 deploy/bench/figure8.py --results "$target/bench-figures"
 deploy/bench/figure2.py --results "$target/bench-figures"
+CARGO_TARGET_DIR=$target deploy/bench/library.py --results "$target/bench-figures"

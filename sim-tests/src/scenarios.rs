@@ -2,6 +2,7 @@
 
 pub mod cluster;
 pub mod crash;
+pub mod figure12;
 pub mod mixed;
 pub mod story;
 
@@ -29,8 +30,10 @@ pub enum Scenario {
     Crash(Story),
     /// Random clients under random faults.
     Mixed,
-    /// Random clients of a cluster, one of whose machines at a time is out.
+    /// Random clients of a cluster under random faults.
     Cluster,
+    /// The paper's Figure 12: one of five is killed under load and comes back.
+    Figure12,
     /// Random clients, failed syncs, and a restart that does not reboot the machine. Not survived
     /// yet: kept to be run by whoever mends that, and no part of `sim ci`.
     FailedSync,
@@ -40,7 +43,9 @@ impl Scenario {
     /// All of them.
     pub fn all() -> Vec<Scenario> {
         let stories = Story::ALL.into_iter().map(Scenario::Crash);
-        stories.chain([Scenario::Mixed, Scenario::Cluster, Scenario::FailedSync]).collect()
+        stories
+            .chain([Scenario::Mixed, Scenario::Cluster, Scenario::Figure12, Scenario::FailedSync])
+            .collect()
     }
 
     /// Those that draw everything from the seed.
@@ -52,7 +57,7 @@ impl Scenario {
         match self {
             Scenario::Mixed => matches!(point, DiskFull | Quarantined | UploadRestored),
             Scenario::Cluster => !matches!(point, DiskFull | UploadRestored),
-            Scenario::Crash(_) | Scenario::FailedSync => false,
+            Scenario::Crash(_) | Scenario::Figure12 | Scenario::FailedSync => false,
         }
     }
 
@@ -62,6 +67,7 @@ impl Scenario {
             Scenario::Crash(story) => story.name(),
             Scenario::Mixed => "mixed",
             Scenario::Cluster => "cluster",
+            Scenario::Figure12 => "figure12",
             Scenario::FailedSync => "failed-sync",
         }
     }
@@ -71,7 +77,10 @@ impl Scenario {
         match self {
             Scenario::Crash(story) => story.about(),
             Scenario::Mixed => "random clients, random faults, then everything is looked for",
-            Scenario::Cluster => "three nodes, clients at all of them, one machine at a time out",
+            Scenario::Cluster => {
+                "3 to 7 nodes, clients at all, several faults of any class at a time"
+            }
+            Scenario::Figure12 => "five nodes, one is killed under load and comes back",
             Scenario::FailedSync => "(not survived yet) failed syncs, a restart, later a power cut",
         }
     }
@@ -85,7 +94,7 @@ impl Scenario {
     pub fn run(self, seed: u64) -> Verdict {
         let runtime_seed = match self {
             Scenario::Crash(_) => seed / crash::CASES,
-            Scenario::Mixed | Scenario::Cluster | Scenario::FailedSync => seed,
+            Scenario::Mixed | Scenario::Cluster | Scenario::Figure12 | Scenario::FailedSync => seed,
         };
         let runtime = Runtime::with_seed_and_config(runtime_seed, madsim::Config::default());
         runtime.block_on(async move {
@@ -97,6 +106,7 @@ impl Scenario {
                     Scenario::Crash(story) => crash::run(story, seed).await,
                     Scenario::Mixed => mixed::run(seed, None).await,
                     Scenario::Cluster => cluster::run(seed).await,
+                    Scenario::Figure12 => figure12::run(seed).await,
                     Scenario::FailedSync => mixed::run(seed, Some(Fault::FailedSync)).await,
                 }
             });

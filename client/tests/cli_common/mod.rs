@@ -1,5 +1,6 @@
 //! The real binary, a registry that answers what a test tells it to, and texts to compare with.
 
+#![allow(dead_code, reason = "each test binary uses its part")]
 #![allow(clippy::disallowed_methods, reason = "a test of a process is no simulation")]
 
 use std::{

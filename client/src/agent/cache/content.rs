@@ -5,7 +5,7 @@
 //! until it was right: a disk that changed a byte ends the answer early, and the next one is
 //! fetched again.
 
-use std::{fs::File, io, ops::Range, sync::Arc};
+use std::{io, ops::Range, sync::Arc};
 
 use atoll_core::Digest;
 use bytes::Bytes;
@@ -13,7 +13,7 @@ use futures_util::stream;
 use http_body::Frame;
 use http_body_util::StreamBody;
 
-use super::{Cache, disk, host};
+use super::{Cache, disk, disk::File, host};
 use crate::{
     Verifier,
     agent::body::{self, Body},

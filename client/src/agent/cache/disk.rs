@@ -10,8 +10,9 @@
 //! other bytes is found by its digest before it is used (see `cache`).
 #![allow(clippy::disallowed_methods, reason = "the agent is never simulated")]
 
+pub use std::fs::File;
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, OpenOptions},
     io,
     os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},

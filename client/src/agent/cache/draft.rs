@@ -1,11 +1,11 @@
 //! Content that is being written: in a file of its own, with room taken for all of it.
 
-use std::{fs::File, io, path::PathBuf, sync::Arc};
+use std::{io, path::PathBuf, sync::Arc};
 
 use atoll_core::Digest;
 use bytes::Bytes;
 
-use super::{Cache, Content, disk, host};
+use super::{Cache, Content, disk, disk::File, host};
 
 /// Room in the cache, given back when it is dropped.
 #[derive(Debug)]

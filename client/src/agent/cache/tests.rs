@@ -1,3 +1,5 @@
+#![allow(clippy::disallowed_methods, reason = "tests look at the disk themselves")]
+
 use std::{fs, path::PathBuf, sync::atomic::AtomicUsize};
 
 use atoll_core::Algorithm;

@@ -1,3 +1,5 @@
+#![allow(clippy::disallowed_methods, reason = "tests look at the disk themselves")]
+
 use std::{collections::BTreeMap, fs, os::unix::fs::PermissionsExt as _};
 
 use proptest::prelude::*;

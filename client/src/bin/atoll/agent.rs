@@ -24,6 +24,7 @@ use atoll_client::{
     },
 };
 use clap::{Args, Subcommand};
+use tokio::runtime::Runtime;
 use tracing::info;
 
 use crate::problem::Problem;
@@ -137,12 +138,12 @@ struct DoctorOptions {
 }
 
 /// Runs one call to its end.
-pub fn main(agent: Agent) -> ExitCode {
+pub fn main(agent: Agent, runtime: &Runtime) -> ExitCode {
     let result = match agent.command {
-        AgentCommand::Run(options) => run(options),
+        AgentCommand::Run(options) => run(options, runtime),
         AgentCommand::Install(options) => install(options),
         AgentCommand::Uninstall(options) => uninstall(options),
-        AgentCommand::Doctor(options) => examine(options),
+        AgentCommand::Doctor(options) => examine(options, runtime),
     };
     match result {
         Ok(code) => code,
@@ -196,11 +197,7 @@ fn failed(error: impl std::fmt::Display) -> Problem {
     Problem::Failed(error.to_string())
 }
 
-fn runtime() -> Result<tokio::runtime::Runtime, Problem> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(failed)
-}
-
-fn run(options: RunOptions) -> Result<ExitCode, Problem> {
+fn run(options: RunOptions, runtime: &Runtime) -> Result<ExitCode, Problem> {
     let filter = tracing_subscriber::EnvFilter::try_new(&options.log)
         .map_err(|error| Problem::Call(format!("--log: {error}")))?;
     tracing_subscriber::fmt()
@@ -209,7 +206,7 @@ fn run(options: RunOptions) -> Result<ExitCode, Problem> {
         .with_writer(std::io::stderr)
         .init();
     let config = options.told.config()?;
-    runtime()?.block_on(serve(config))
+    runtime.block_on(serve(config))
 }
 
 async fn serve(config: Config) -> Result<ExitCode, Problem> {
@@ -296,10 +293,10 @@ fn uninstall(options: UninstallOptions) -> Result<ExitCode, Problem> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn examine(options: DoctorOptions) -> Result<ExitCode, Problem> {
+fn examine(options: DoctorOptions, runtime: &Runtime) -> Result<ExitCode, Problem> {
     let config = options.told.config()?;
     let root = Root::new(&options.root);
-    let findings = runtime()?.block_on(doctor::examine(&config, &root)).map_err(failed)?;
+    let findings = runtime.block_on(doctor::examine(&config, &root)).map_err(failed)?;
     let text: String = findings.iter().map(ToString::to_string).collect();
     print(&text)?;
     let is_well = findings.iter().all(|finding| !finding.is_bad());

@@ -49,8 +49,7 @@ fn main() -> ExitCode {
             drop(runtime);
             end(result)
         }
-        // It makes a runtime of its own.
-        cli::Command::Agent(agent) => agent::main(agent),
+        cli::Command::Agent(call) => agent::main(call, &runtime),
     }
 }
 
