@@ -10,7 +10,7 @@ use std::{
 use atoll_core::view::{Epoch, NodeId, View};
 use tokio::time::Instant;
 
-use crate::{Digest, endpoint::Endpoint};
+use crate::{Digest, clock::now, endpoint::Endpoint};
 
 /// How long the addresses of a name are believed.
 const RESOLVED_FOR: Duration = Duration::from_secs(30);
@@ -82,7 +82,7 @@ impl Directory {
     /// Adopts a view if it is newer, or another cluster's. Was it adopted?
     pub(crate) fn adopt(&self, new: Known) -> bool {
         self.with(|state| {
-            state.checked_at = Some(Instant::now());
+            state.checked_at = Some(now());
             state.plain_until = None;
             let is_news = state.known.as_ref().is_none_or(|known| {
                 known.view.cluster_id != new.view.cluster_id || known.view.epoch < new.view.epoch
@@ -98,7 +98,7 @@ impl Directory {
     /// The view was looked at and is still the newest.
     pub(crate) fn still_good(&self) {
         self.with(|state| {
-            state.checked_at = Some(Instant::now());
+            state.checked_at = Some(now());
             if let Some(known) = &state.known {
                 // A node that is behind may have answered: whoever was ahead will say so again.
                 state.heard = known.view.epoch;
@@ -110,15 +110,15 @@ impl Directory {
     pub(crate) fn is_plain(&self) {
         self.with(|state| {
             state.known = None;
-            state.plain_until = Some(Instant::now() + PLAIN_FOR);
+            state.plain_until = Some(now() + PLAIN_FOR);
         });
     }
 
     /// Must a view be had before anything is placed?
     pub(crate) fn needs_view(&self) -> bool {
-        let now = Instant::now();
+        let at = now();
         self.with(|state| {
-            state.known.is_none() && state.plain_until.is_none_or(|until| until <= now)
+            state.known.is_none() && state.plain_until.is_none_or(|until| until <= at)
         })
     }
 
@@ -139,20 +139,20 @@ impl Directory {
             let is_due =
                 state.known.is_some() && state.checked_at.is_none_or(|at| at.elapsed() >= age_max);
             if is_due {
-                state.checked_at = Some(Instant::now());
+                state.checked_at = Some(now());
             }
             is_due
         })
     }
 
     pub(crate) fn suspect(&self, endpoint: &Endpoint, lasts: Duration) {
-        let now = Instant::now();
+        let at = now();
         self.with(|state| {
             if state.suspects.len() >= SUSPECTS_MAX {
-                state.suspects.retain(|_, until| *until > now);
+                state.suspects.retain(|_, until| *until > at);
             }
             if state.suspects.len() < SUSPECTS_MAX {
-                state.suspects.insert(endpoint.clone(), now + lasts);
+                state.suspects.insert(endpoint.clone(), at + lasts);
             }
         });
     }
@@ -162,19 +162,19 @@ impl Directory {
     }
 
     pub(crate) fn is_suspect(&self, endpoint: &Endpoint) -> bool {
-        let now = Instant::now();
-        self.with(|state| state.suspects.get(endpoint).is_some_and(|until| *until > now))
+        let at = now();
+        self.with(|state| state.suspects.get(endpoint).is_some_and(|until| *until > at))
     }
 
     /// The suspects among the members.
     pub(crate) fn suspects(&self, members: &BTreeMap<NodeId, Endpoint>) -> BTreeSet<NodeId> {
-        let now = Instant::now();
+        let at = now();
         self.with(|state| {
             if state.suspects.is_empty() {
                 return BTreeSet::new();
             }
             let is_suspect =
-                |endpoint| state.suspects.get(endpoint).is_some_and(|until| *until > now);
+                |endpoint| state.suspects.get(endpoint).is_some_and(|until| *until > at);
             let found = members.iter().filter(|(_, endpoint)| is_suspect(*endpoint));
             found.map(|(node, _)| *node).collect()
         })
@@ -182,35 +182,35 @@ impl Directory {
 
     /// The node sent something else for this digest.
     pub(crate) fn distrust(&self, digest: &Digest, endpoint: &Endpoint) {
-        let now = Instant::now();
+        let at = now();
         self.with(|state| {
             if state.distrusted.len() >= DISTRUSTED_MAX {
-                state.distrusted.retain(|_, nodes| nodes.values().any(|until| *until > now));
+                state.distrusted.retain(|_, nodes| nodes.values().any(|until| *until > at));
             }
             if state.distrusted.len() < DISTRUSTED_MAX {
                 let nodes = state.distrusted.entry(*digest).or_default();
-                nodes.insert(endpoint.clone(), now + DISTRUSTED_FOR);
+                nodes.insert(endpoint.clone(), at + DISTRUSTED_FOR);
             }
         });
     }
 
     /// Who is distrusted for this digest.
     pub(crate) fn distrusted(&self, digest: &Digest) -> Vec<Endpoint> {
-        let now = Instant::now();
+        let at = now();
         self.with(|state| {
             let nodes = state.distrusted.get(digest).into_iter().flatten();
-            nodes.filter(|(_, until)| **until > now).map(|(node, _)| node.clone()).collect()
+            nodes.filter(|(_, until)| **until > at).map(|(node, _)| node.clone()).collect()
         })
     }
 
     /// Only the seeds can be reached from here.
     pub(crate) fn set_behind(&self, lasts: Duration) {
-        self.with(|state| state.behind_until = Some(Instant::now() + lasts));
+        self.with(|state| state.behind_until = Some(now() + lasts));
     }
 
     pub(crate) fn is_behind(&self) -> bool {
-        let now = Instant::now();
-        self.with(|state| state.behind_until.is_some_and(|until| until > now))
+        let at = now();
+        self.with(|state| state.behind_until.is_some_and(|until| until > at))
     }
 
     /// The seeds with their names resolved, while that is fresh.
@@ -222,6 +222,6 @@ impl Directory {
     }
 
     pub(crate) fn set_resolved(&self, endpoints: Vec<Endpoint>) {
-        self.with(|state| state.resolved = Some((Instant::now(), endpoints)));
+        self.with(|state| state.resolved = Some((now(), endpoints)));
     }
 }

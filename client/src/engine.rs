@@ -9,6 +9,7 @@ use tokio::sync::{Mutex as AsyncMutex, Semaphore};
 use crate::{
     auth::{Authorizer, Scope},
     budget::Budget,
+    clock::now,
     directory::{Directory, Known},
     endpoint::Endpoint,
     entropy::Entropy,
@@ -152,7 +153,7 @@ impl Engine {
             return Ok(());
         }
         let mut failures = Vec::new();
-        let started = tokio::time::Instant::now();
+        let started = now();
         for source in self.view_sources().await {
             match self.view_from(&source).await {
                 Ok(()) => return Ok(()),

@@ -48,6 +48,7 @@ mod blob;
 mod budget;
 mod builder;
 mod client;
+mod clock;
 mod copy;
 mod directory;
 pub mod docker_config;

@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::{
     auth::Scope,
+    clock::now,
     endpoint::Endpoint,
     engine::Engine,
     error::{Attempt, Denied, NotFound, Refused, RequestError, Unavailable},
@@ -90,7 +91,7 @@ impl Engine {
     ) -> Result<Answer, AskError> {
         self.prepare().await;
         let mut tried =
-            Tried { since: Instant::now(), attempts: 0, last: BTreeMap::new(), again_after: None };
+            Tried { since: now(), attempts: 0, last: BTreeMap::new(), again_after: None };
         for round in 0_u32.. {
             let targets = self.ordered_targets(ask).await;
             if let Some(end) = self.round(ask, targets, &mut tried).await {
@@ -144,7 +145,7 @@ impl Engine {
         let mut running: FuturesUnordered<Running<'_>> = FuturesUnordered::new();
         let (nth, first) = waiting.next()?;
         running.push(self.ask_one(ask, first, nth, tried));
-        let hedge_at = sleep_until(Instant::now() + self.latency.hedge_after());
+        let hedge_at = sleep_until(now() + self.latency.hedge_after());
         tokio::pin!(hedge_at);
         let mut may_hedge = ask.hedge && ask.only.is_none();
         let mut hedge = None;
@@ -203,7 +204,7 @@ impl Engine {
             self.retries.earn();
         }
         async move {
-            let started = Instant::now();
+            let started = now();
             let asking = self.wires.exchange(&self.authorizer, &ask.scope, &target, &ask.sending);
             let outcome = asking.await;
             if ask.hedge && outcome.is_ok() {

@@ -20,12 +20,13 @@ use futures_util::future::BoxFuture;
 use http::{HeaderValue, Method, StatusCode, header};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _},
-    time::{Instant, sleep},
+    time::sleep,
 };
 
 use crate::{
     Digest, RepoName,
     auth::Scope,
+    clock::now,
     endpoint::Endpoint,
     engine::Engine,
     error::{LocalFailure, PushError, RequestError},
@@ -111,7 +112,7 @@ impl Engine {
 
     /// Pushes a blob, unless it is there.
     pub(crate) async fn send_blob(self: &Arc<Self>, job: &PushJob) -> Result<Pushed, PushError> {
-        let started = Instant::now();
+        let started = now();
         for round in 0_u32.. {
             // Also after a push whose end is unknown.
             let scope = Scope::push(&job.repo);

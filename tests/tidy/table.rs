@@ -184,6 +184,15 @@ pub const DOOR_EXCEPTIONS: &[(&str, &str, &str)] = &[
     ("node/src/app/dev.rs", "Instant::now", "the parent of dev mode is never simulated"),
     ("node/src/app/dev/plan.rs", "TcpListener", "dev mode tries a port; nothing is served on it"),
     ("node/src/app/dev/child.rs", "std::fs", "dev mode writes files for its child processes"),
+    ("client/src/clock.rs", "Instant::now", "tokio's, which the simulator moves"),
+    (
+        "client/src/net/transport.rs",
+        "TcpStream",
+        "the client's own door; the simulator has another",
+    ),
+    ("client/src/spool.rs", "std::fs", "the client's own door; the simulator spools in memory"),
+    ("client/src/spool.rs", "spawn_blocking", "inline in the simulator"),
+    ("client/src/local_files.rs", "std::fs", "files of a person's machine, never simulated"),
     ("client/src/agent/host.rs", "TcpListener", "the agent is never simulated; its doors are here"),
     ("client/src/agent/host.rs", "TcpStream", "as its listener"),
     ("client/src/agent/host.rs", "UnixStream", "the socket of a docker daemon"),
@@ -206,7 +215,6 @@ pub const DOOR_EXCEPTIONS: &[(&str, &str, &str)] = &[
         "Instant::now",
         "the command line is never simulated",
     ),
-    ("client/src/local_files.rs", "std::fs", "files of a person's machine, never simulated"),
     ("client/src/bin/atoll/admin.rs", "TcpStream", "the command line is never simulated"),
     ("client/src/bin/atoll/watch.rs", "Instant::now", "the command line is never simulated"),
 ];

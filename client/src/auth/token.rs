@@ -18,6 +18,7 @@ use tokio::{sync::Mutex as AsyncMutex, time::Instant};
 
 use super::{Challenge, Credential, Credentials, Scope};
 use crate::{
+    clock::now,
     endpoint::{Endpoint, is_loopback},
     exchange::{Sending, Wires},
     net::body::Payload,
@@ -169,7 +170,7 @@ fn scopes<'a>(needed: &'a Scope, named: Option<&'a str>) -> Vec<&'a str> {
 
 impl Kept {
     fn is_good(&self) -> bool {
-        self.until.is_none_or(|until| Instant::now() < until)
+        self.until.is_none_or(|until| now() < until)
     }
 }
 
@@ -229,7 +230,7 @@ impl TokenRequest<'_> {
         let lifetime = document.expires_in.map_or(LIFETIME_DEFAULT, Duration::from_secs);
         let lifetime = lifetime.min(LIFETIME_MAX);
         let lifetime = lifetime.checked_sub(MARGIN).unwrap_or(lifetime / 2);
-        Ok(Kept { value: bearer(&token)?, until: Some(Instant::now() + lifetime) })
+        Ok(Kept { value: bearer(&token)?, until: Some(now() + lifetime) })
     }
 
     /// `GET` with a password or without one, `POST` with a refresh token.

@@ -18,7 +18,7 @@ use tokio::{
 };
 
 use super::{body::RequestBody, tls::Tls, transport::Transport};
-use crate::{endpoint::Endpoint, limits::Limits};
+use crate::{clock::now, endpoint::Endpoint, limits::Limits};
 
 /// The most bytes of an answer's head, and what is read at a time at most.
 const READ_BUFFER_BYTES_MAX: usize = 512 << 10;
@@ -64,7 +64,7 @@ impl Lease {
         if self.sender.is_closed() {
             return;
         }
-        let idle = Idle { sender: self.sender, since: Instant::now() };
+        let idle = Idle { sender: self.sender, since: now() };
         let mut nodes = self.pool.nodes.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(node) = nodes.get_mut(&self.endpoint) {
             node.idle.push(idle);
