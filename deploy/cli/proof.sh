@@ -277,7 +277,7 @@ proof_containerd() {
   ends_with 3 "$ATOLL" push containerd:e2e/a.b/nobody:this "$REPO:x"
 }
 
-# The last one: one of three nodes hangs while images are pulled. It takes connections and never
+# One of three nodes hangs while images are pulled. It takes connections and never
 # answers, which is worse than being gone.
 proof_node_hangs() {
   "$ATOLL" push "oci:$LARGE/layout:v1" "$REPO:v1"
@@ -292,6 +292,22 @@ proof_node_hangs() {
   "$ATOLL" pull "$REPO:small" --to "oci:$OUT/after" || failed='pull of a new client'
   kill -CONT "$victim"
   [ -z "$failed" ] || fail "a $failed failed"
+  for at in 1 2 3 4 5 6; do is_image "$LARGE" "$OUT/$at" exact; done
+  is_image "$FIXTURE" "$OUT/after" exact
+}
+
+# The last one: one of three nodes is killed while images are pulled, and stays away.
+proof_node_dies() {
+  "$ATOLL" push "oci:$LARGE/layout:v1" "$REPO:v1"
+  local pids=() at pid
+  for at in 1 2 3 4 5 6; do
+    "$ATOLL" pull "$REPO:v1" --to "oci:$OUT/$at" & pids+=($!)
+  done
+  sleep 0.2
+  kill -KILL "${NODE_PIDS##* }"
+  for pid in "${pids[@]}"; do wait "$pid" || fail 'a pull failed'; done
+  "$ATOLL" push "oci:$FIXTURE/layout:v1" "$REPO:small"
+  "$ATOLL" pull "$REPO:small" --to "oci:$OUT/after"
   for at in 1 2 3 4 5 6; do is_image "$LARGE" "$OUT/$at" exact; done
   is_image "$FIXTURE" "$OUT/after" exact
 }

@@ -207,6 +207,14 @@ pub const DOOR_EXCEPTIONS: &[(&str, &str, &str)] = &[
         "when a file was used last, kept by the file itself",
     ),
     ("client/src/agent/install/files.rs", "std::fs", "files of docker, containerd and podman"),
+    ("client/src/bin/atoll/images/docker.rs", "UnixStream", "the docker daemon of this machine"),
+    ("client/src/bin/atoll/images/scratch.rs", "std::fs", "the command line is never simulated"),
+    ("client/src/bin/atoll/images/status.rs", "TcpStream", "the command line is never simulated"),
+    (
+        "client/src/bin/atoll/images/status.rs",
+        "Instant::now",
+        "the command line is never simulated",
+    ),
     ("client/src/bin/atoll/admin.rs", "TcpStream", "the command line is never simulated"),
     ("client/src/bin/atoll/watch.rs", "Instant::now", "the command line is never simulated"),
 ];
