@@ -3,7 +3,12 @@
 //! A [`Machine`] is a disk, a clock and an address, on which node processes live and die. What
 //! outlasts a process is in here; what a process holds dies with it.
 
+pub mod fleet;
+mod settings;
+
 use std::{
+    cell::RefCell,
+    collections::BTreeMap,
     net::{IpAddr, SocketAddr},
     sync::{
         Arc, Mutex, PoisonError,
@@ -15,8 +20,7 @@ use std::{
 use atoll_core::view::View;
 use atoll_node::{
     app::node::{Node, NodeSettings},
-    cluster::token::Token,
-    config::{Config, HostPort, NodeName, Secret},
+    cluster::Cluster,
     io::{
         Io,
         clock::SimClock,
@@ -29,16 +33,16 @@ use madsim::{
     runtime::{Handle, NodeHandle},
     task::NodeId,
 };
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
+
+pub use self::settings::{Belonging, Rates, Tuning};
+use self::settings::{address, name, settings};
 
 /// How long the end of a process takes to reach everyone who held something of it.
 const DEATH: Duration = Duration::from_millis(5);
 
 /// How often [`Machine::wait_ready`] looks.
 const LOOK: Duration = Duration::from_millis(5);
-
-/// Points of the ring: few, for a view is encoded and compared often.
-const RING_POINTS: u32 = 256;
 
 /// Where a process is in its life.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,8 +62,12 @@ pub enum Phase {
 /// A machine.
 #[derive(Clone)]
 pub struct Machine {
+    /// Its number, from 1 on.
+    pub number: u8,
     /// Where its registry is served.
     pub http: SocketAddr,
+    /// Where its operators are answered.
+    pub admin: SocketAddr,
     /// Its disk.
     pub device: SimDisk,
     id: NodeId,
@@ -74,7 +82,8 @@ struct Body {
     seed: u64,
     lives: AtomicU64,
     phase: Mutex<Phase>,
-    views: Mutex<Option<watch::Receiver<Arc<View>>>>,
+    /// What the node that serves knows of its cluster.
+    cluster: Mutex<Option<Cluster>>,
     stop: Notify,
 }
 
@@ -83,8 +92,8 @@ impl Body {
         *self.phase.lock().unwrap_or_else(PoisonError::into_inner) = phase;
     }
 
-    fn see(&self, views: Option<watch::Receiver<Arc<View>>>) {
-        *self.views.lock().unwrap_or_else(PoisonError::into_inner) = views;
+    fn see(&self, cluster: Option<Cluster>) {
+        *self.cluster.lock().unwrap_or_else(PoisonError::into_inner) = cluster;
     }
 
     /// One process, from its start to its end.
@@ -98,7 +107,7 @@ impl Body {
         };
         match Box::pin(Node::start(io, self.settings.clone())).await {
             Ok(node) => {
-                self.see(Some(node.cluster().views()));
+                self.see(Some(node.cluster().clone()));
                 self.set(Phase::Ready);
                 self.stop.notified().await;
                 node.stop().await;
@@ -112,80 +121,31 @@ impl Body {
     }
 }
 
-/// What a scenario chooses about its nodes.
-#[derive(Clone, Copy, Debug)]
-pub struct Tuning {
-    /// Log entries between two snapshots: small, so that purges happen within a run.
-    pub snapshot_interval: u64,
-    /// Bytes of a batch on its way to the disk: small, so that an upload takes several.
-    pub batch_bytes: usize,
-    /// Largest blob kept in memory; 0 keeps none, so that every read meets the disk.
-    pub object_bytes_max: u64,
-}
-
-/// Where other nodes are answered.
-const CLUSTER_PORT: u16 = 5001;
-
-/// How a machine's node comes to its cluster.
-#[derive(Clone, Debug)]
-pub struct Belonging {
-    /// The address of a member to join; `None` founds a cluster.
-    join: Option<IpAddr>,
-    token: Secret,
-    groups: u16,
-    session_timeout: Duration,
-}
-
-impl Belonging {
-    /// That of the founder. Its cluster spreads the repositories over so many groups.
-    pub fn founder(groups: u16, session_timeout: Duration, seed: u64) -> Belonging {
-        let token = Token::draw(None, &SimEntropy::new(seed)).reveal();
-        let token = Secret::parse(&token).expect("a token is a secret");
-        Belonging { join: None, token, groups, session_timeout }
-    }
-
-    /// That of one who joins the machine of that number.
-    pub fn joining(&self, number: u8) -> Belonging {
-        Belonging { join: Some(address(number)), ..self.clone() }
-    }
-}
-
-fn address(number: u8) -> IpAddr {
-    IpAddr::from([10, 0, 0, number])
-}
-
-fn settings(number: u8, tuning: &Tuning, belonging: Option<&Belonging>) -> NodeSettings {
-    let ip = address(number);
-    let mut settings = NodeSettings::from(&Config::default());
-    settings.cluster.points = Some(RING_POINTS);
-    settings.cluster.listen = SocketAddr::new(ip, CLUSTER_PORT);
-    settings.cluster.insecure = true;
-    if let Some(belonging) = belonging {
-        let member = |ip| HostPort::parse(&SocketAddr::new(ip, CLUSTER_PORT).to_string());
-        settings.id = NodeName::parse(&format!("n{number}"));
-        settings.cluster.join = belonging.join.and_then(member).into_iter().collect();
-        settings.cluster.token = Some(belonging.token.clone());
-        settings.cluster.session_timeout = belonging.session_timeout;
-        settings.metadata.groups = belonging.groups;
-    }
-    settings.http = SocketAddr::new(ip, 5000);
-    settings.admin = SocketAddr::new(ip, 5002);
-    settings.metadata.snapshot_interval = tuning.snapshot_interval;
-    settings.metadata.entries_kept = tuning.snapshot_interval / 4;
-    settings.metadata.log_cache_bytes = 1 << 20;
-    settings.metadata.state_cache_bytes = 1 << 20;
-    settings.store.batch_bytes = tuning.batch_bytes;
-    settings.tiers.object_bytes_max = tuning.object_bytes_max;
-    settings.tiers.object_cache_bytes = 4 << 20;
-    settings.tiers.window_cache_bytes = 4 << 20;
-    settings
+thread_local! {
+    /// Who is who, for the log. One thread is one simulation.
+    static NAMES: RefCell<BTreeMap<NodeId, String>> = RefCell::default();
 }
 
 /// A node of the simulated network, known to the partition table.
 pub fn host(name: &str, ip: IpAddr) -> NodeHandle {
     let host = Handle::current().create_node().name(name).ip(ip).build();
-    partition::register(ip, host.id());
+    introduce(name, ip, host.id());
     host
+}
+
+fn introduce(name: &str, ip: IpAddr, id: NodeId) {
+    partition::register(ip, id);
+    NAMES.with(|names| names.borrow_mut().insert(id, name.to_owned()));
+}
+
+/// The name of the machine on which the caller runs.
+pub fn here() -> String {
+    let name = |names: &RefCell<BTreeMap<_, String>>| {
+        // Before the simulation runs there is no machine.
+        Handle::try_current().ok()?;
+        names.borrow().get(&madsim::plugin::node()).cloned()
+    };
+    NAMES.with(name).unwrap_or_default()
 }
 
 impl Machine {
@@ -209,14 +169,14 @@ impl Machine {
     fn begin(number: u8, device: SimDisk, settings: NodeSettings, seed: u64) -> Machine {
         let ip = address(number);
         let body = Arc::new(Body {
-            name: format!("n{number}"),
+            name: name(number),
             device: device.clone(),
             clock: Arc::new(SimClock::new()),
             settings,
             seed,
             lives: AtomicU64::new(0),
             phase: Mutex::new(Phase::Off),
-            views: Mutex::new(None),
+            cluster: Mutex::new(None),
             stop: Notify::new(),
         });
         let process = body.clone();
@@ -226,8 +186,9 @@ impl Machine {
             .ip(ip)
             .init(move || process.clone().live())
             .build();
-        partition::register(ip, host.id());
-        Machine { http: body.settings.http, device, id: host.id(), body }
+        introduce(&body.name, ip, host.id());
+        let NodeSettings { http, admin, .. } = body.settings;
+        Machine { number, http, admin, device, id: host.id(), body }
     }
 
     /// What it is called.
@@ -242,8 +203,14 @@ impl Machine {
 
     /// The view of its node, while there is one that serves.
     pub fn view(&self) -> Option<Arc<View>> {
-        let views = self.body.views.lock().unwrap_or_else(PoisonError::into_inner);
-        views.as_ref().map(|views| views.borrow().clone())
+        let cluster = self.body.cluster.lock().unwrap_or_else(PoisonError::into_inner);
+        cluster.as_ref().map(Cluster::view)
+    }
+
+    /// May its node acknowledge and deny?
+    pub fn lease_is_valid(&self) -> bool {
+        let cluster = self.body.cluster.lock().unwrap_or_else(PoisonError::into_inner);
+        cluster.as_ref().is_some_and(Cluster::lease_is_valid)
     }
 
     /// Where its process is in its life.
@@ -306,35 +273,20 @@ impl Machine {
         Err(format!("{} did not stop within {within:?}", self.body.name))
     }
 
-    /// Cuts the links between this machine and the one that the caller runs on: (to it, from it).
-    pub fn cut_off_from_here(&self, (to_it, from_it): (bool, bool)) {
-        let here = madsim::plugin::node();
-        if to_it {
-            partition::cut(here, self.id);
-        }
-        if from_it {
-            partition::cut(self.id, here);
-        }
-    }
-
-    /// Cuts the links between this machine and another: (to it, from it).
-    pub fn cut_off_from(&self, other: &Machine, (to_it, from_it): (bool, bool)) {
-        if to_it {
-            partition::cut(other.id, self.id);
-        }
-        if from_it {
-            partition::cut(self.id, other.id);
-        }
-    }
-
-    /// Heals every link.
-    pub fn heal(&self) {
-        partition::heal_all();
+    /// The node of the simulated network that it is.
+    pub fn id(&self) -> NodeId {
+        self.id
     }
 
     /// Lets the time of day jump by so many hours, and the clock drift from now on.
     pub fn jump_clock(&self, hours: i64, drift_ppm: i64) {
         self.body.clock.jump_wall(hours * 3_600_000);
+        self.body.clock.set_drift(drift_ppm);
+    }
+
+    /// Gives the clock an error from the start: so many milliseconds off, and a drift.
+    pub fn skew_clock(&self, millis: i64, drift_ppm: i64) {
+        self.body.clock.jump_wall(millis);
         self.body.clock.set_drift(drift_ppm);
     }
 

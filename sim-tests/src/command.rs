@@ -177,6 +177,9 @@ fn list() -> anyhow::Result<bool> {
 /// A panic anywhere in the simulation ends it, and is a failure like any other.
 fn run_one(scenario: Scenario, seed: u64, with_trace: bool) -> bool {
     events::install();
+    if with_trace {
+        trace::tell_disks();
+    }
     let verdict = catch_unwind(AssertUnwindSafe(|| scenario.run(seed))).unwrap_or_else(|_| {
         let violations = vec!["a task panicked; its message is above".to_owned()];
         Verdict { violations, ..Verdict::default() }

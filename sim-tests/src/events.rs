@@ -17,7 +17,7 @@ use tracing_subscriber::{
     layer::{Context, SubscriberExt},
 };
 
-use crate::trace;
+use crate::{cluster, trace};
 
 static ERRORS: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
@@ -45,7 +45,7 @@ impl<S: Subscriber> Layer<S> for Lines {
         event.record(&mut text);
         let Text { message, fields } = text;
         let line = format!("{} {}: {message}{fields}", metadata.level(), metadata.target());
-        eprintln!("{} {line}", trace::stamp());
+        eprintln!("{} {} {line}", trace::stamp(), cluster::here());
         if *metadata.level() == Level::ERROR {
             ERRORS.lock().unwrap_or_else(PoisonError::into_inner).push(line);
         }

@@ -11,7 +11,10 @@ use std::{
 use atoll_core::Digest;
 use bytes::Bytes;
 
-use crate::linear::{self, Event, Op, Outcome};
+use crate::{
+    invariants::collected,
+    linear::{self, Event, Op, Outcome},
+};
 
 /// What a register stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -103,6 +106,10 @@ pub struct History {
     pub resumables: Vec<Resumable>,
     /// Content whose only copy was damaged on purpose: it may be out of reach, never wrong.
     pub damaged: BTreeSet<Digest>,
+    /// Are blobs collected that no manifest needs? Then they may be gone.
+    pub collects: bool,
+    /// What was read when everything was over.
+    pub present: BTreeSet<Digest>,
     /// What the registry did that it must not do.
     pub violations: Vec<String>,
     /// Operations by what became of them, for the summary.
@@ -139,10 +146,22 @@ impl History {
         tags.map(|key| key.name.clone()).collect()
     }
 
+    /// What was done with a register.
+    pub fn events(&self, key: &Key) -> &[Event<Digest>] {
+        self.registers.get(key).map_or(&[][..], Vec::as_slice)
+    }
+
     /// Did anybody ever ask for this register to be emptied?
     pub fn was_ever_cleared(&self, key: &Key) -> bool {
-        let events = self.registers.get(key).map_or(&[][..], Vec::as_slice);
-        events.iter().any(|event| matches!(event.op, Op::Set { to: None, .. } | Op::ClearIf(_)))
+        self.events(key)
+            .iter()
+            .any(|event| matches!(event.op, Op::Set { to: None, .. } | Op::ClearIf(_)))
+    }
+
+    /// The manifests among `present`, and what they need.
+    pub fn needed(&self, present: &BTreeSet<Digest>) -> BTreeSet<Digest> {
+        let manifests = present.iter().filter_map(|digest| self.manifests.get(digest));
+        manifests.flat_map(|it| it.blobs.iter().chain([&it.digest])).copied().collect()
     }
 
     /// Notes a broken promise.
@@ -157,10 +176,15 @@ impl History {
 
     /// Promises P1, P2 and P4: every register's history is that of one register.
     pub fn check_registers(&mut self) {
+        let mut refused = Vec::new();
         for (key, events) in &self.registers {
-            let Err(refusal) = linear::check(events) else { continue };
+            let events = match self.collects {
+                true => collected::without_collected(self, key),
+                false => events.clone(),
+            };
+            let Err(refusal) = linear::check(&events) else { continue };
             let mut text = format!("{key}: {refusal:?}");
-            for event in events {
+            for event in &events {
                 let returned = match event.returned {
                     u64::MAX => "never".to_owned(),
                     at => at.to_string(),
@@ -168,8 +192,9 @@ impl History {
                 let Event { called, op, outcome, .. } = event;
                 text.push_str(&format!("\n    {called}..{returned} {} {outcome:?}", short(op)));
             }
-            self.violations.push(text);
+            refused.push(text);
         }
+        self.violations.append(&mut refused);
     }
 }
 

@@ -14,12 +14,16 @@ mod draw;
 mod events;
 #[cfg(madsim)]
 mod history;
+#[cfg(madsim)]
+mod invariants;
 #[cfg(any(madsim, test))]
 mod linear;
 #[cfg(madsim)]
 mod nemesis;
 #[cfg(madsim)]
 mod oracle;
+#[cfg(madsim)]
+mod overrides;
 #[cfg(madsim)]
 mod runner;
 #[cfg(madsim)]

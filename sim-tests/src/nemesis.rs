@@ -1,93 +1,33 @@
-//! What goes wrong: faults drawn from the seed, one after another, each ended before the next.
+//! What goes wrong: faults drawn from the seed.
 //!
-//! In a cluster one machine at a time is struck, and may be away for longer than its session lasts.
-//! A machine that is alone has one copy of everything, so only faults that it promises to survive are drawn:
-//! a lying disk is not among them, and rot meets blobs, whose bytes are checked, not the database.
+//! [`Nemesis`] does one fault to one machine and ends it. In a cluster a [`squad`] of them is at work at
+//! the same time, and the [`atlas`] knows how much may be broken at once. A machine that is alone has
+//! one copy of everything, so only faults that it promises to survive are drawn: a lying disk is not
+//! among them, and rot meets blobs, whose bytes are checked, not the database.
+
+pub mod atlas;
+mod fault;
+mod links;
+mod operator;
+pub mod squad;
 
 use std::{path::PathBuf, time::Duration};
 
 use atoll_core::Digest;
 use atoll_node::io::disk::sim::{AfterSyncError, CrashPoint, Faults, Loss};
 
+pub use self::fault::Fault;
+use self::links::Links;
 use crate::{cluster::Machine, draw::Draw, history::Book, trace, workload::push::short};
 
 /// How long a node may take to be ready again.
 pub const READY: Duration = Duration::from_secs(60);
 
+/// Bytes that a disk writes at once.
+const SECTOR: u64 = 512;
+
 /// How long a node may take to stop in order: its drain deadline and a little.
 const STOP: Duration = Duration::from_secs(60);
-
-/// A class of faults.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Fault {
-    /// `kill -9`.
-    Kill,
-    /// SIGTERM.
-    Stop,
-    /// The power goes at any moment.
-    PowerCut,
-    /// The power goes at a disk operation.
-    CrashAtOperation,
-    /// Some reads and writes fail.
-    IoErrors,
-    /// Some syncs fail, and forget; the machine is rebooted.
-    SyncErrors,
-    /// Some syncs fail, and forget; only the process starts again.
-    FailedSync,
-    /// No room, then room again.
-    Full,
-    /// A blob's bytes change at rest.
-    Rot,
-    /// Every disk operation takes long.
-    Slow,
-    /// The process is frozen.
-    Pause,
-    /// Nothing passes between the users and the node, one way or both.
-    CutLink,
-    /// Packets are lost and late.
-    Lossy,
-    /// The time of day jumps, and the clock runs fast or slow from then on.
-    ClockJump,
-}
-
-impl Fault {
-    /// The classes that one node survives.
-    pub const ALL: [Fault; 13] = [
-        Fault::Kill,
-        Fault::Stop,
-        Fault::PowerCut,
-        Fault::CrashAtOperation,
-        Fault::IoErrors,
-        Fault::SyncErrors,
-        Fault::Full,
-        Fault::Rot,
-        Fault::Slow,
-        Fault::Pause,
-        Fault::CutLink,
-        Fault::Lossy,
-        Fault::ClockJump,
-    ];
-
-    /// Those that a cluster is tried with: each leaves every copy as it was, or as durable as it
-    /// was acknowledged.
-    pub const OUTAGES: [Fault; 9] = [
-        Fault::Kill,
-        Fault::Stop,
-        Fault::PowerCut,
-        Fault::CrashAtOperation,
-        Fault::Slow,
-        Fault::Pause,
-        Fault::CutLink,
-        Fault::Lossy,
-        Fault::ClockJump,
-    ];
-
-    /// May the node call for help because of it? A process that is killed or cut off has no reason.
-    pub fn explains_errors(self) -> bool {
-        use Fault::{CrashAtOperation, FailedSync, Full, IoErrors, Rot, SyncErrors};
-        matches!(self, CrashAtOperation | FailedSync | Full | IoErrors | Rot | SyncErrors)
-    }
-}
 
 /// The one who does it.
 pub struct Nemesis {
@@ -109,7 +49,7 @@ impl Nemesis {
     /// # Errors
     /// When the node did not come back.
     pub async fn strike(&mut self, fault: Fault) -> Result<(), String> {
-        trace::note("nemesis", format_args!("{fault:?}"));
+        trace::note("nemesis", format_args!("{fault} {}", self.machine.name()));
         self.book.lock().count(&format!("fault {fault:?}"));
         match fault {
             Fault::Kill => {
@@ -134,7 +74,8 @@ impl Nemesis {
                 self.come_back().await?;
             }
             Fault::Full => self.full().await?,
-            Fault::Rot => self.rot(),
+            Fault::Rot => self.damage(false),
+            Fault::Misdirected => self.damage(true),
             Fault::Slow => self.slow().await,
             Fault::Pause => {
                 self.machine.pause();
@@ -142,18 +83,25 @@ impl Nemesis {
                 self.machine.resume();
             }
             Fault::CutLink => {
-                let directions = *self.draw.pick(&[(true, true), (true, false), (false, true)]);
-                self.cut_off(directions);
+                let links = self.cut_off();
                 self.wait(100..20_000).await;
-                self.machine.heal();
+                links.heal();
             }
             Fault::Lossy => self.lossy().await,
             Fault::ClockJump => {
                 let (hours, ppm) = (self.draw.within(0..48), self.draw.within(0..100_000));
                 self.machine.jump_clock(hours as i64 - 24, ppm as i64 - 50_000);
             }
+            Fault::LeaderKill
+            | Fault::Partition
+            | Fault::RollingRestart
+            | Fault::Join
+            | Fault::Drain
+            | Fault::Replace => {
+                return Err(format!("{fault} is no fault of a single machine"));
+            }
         }
-        trace::note("nemesis", format_args!("{fault:?} ended"));
+        trace::note("nemesis", format_args!("{fault} {} ended", self.machine.name()));
         Ok(())
     }
 
@@ -169,17 +117,20 @@ impl Nemesis {
     }
 
     /// Of its users, its peers, or both.
-    fn cut_off(&mut self, directions: (bool, bool)) {
+    fn cut_off(&mut self) -> Links {
+        let directions = *self.draw.pick(&[(true, true), (true, false), (false, true)]);
         let (of_users, of_peers) = match self.others.is_empty() {
             true => (true, false),
             false => *self.draw.pick(&[(true, true), (false, true), (false, true)]),
         };
+        let mut links = Links::default();
         if of_users {
-            self.machine.cut_off_from_here(directions);
+            links.cut(madsim::plugin::node(), self.machine.id(), directions);
         }
         for other in self.others.iter().filter(|_| of_peers) {
-            self.machine.cut_off_from(other, directions);
+            links.cut(other.id(), self.machine.id(), directions);
         }
+        links
     }
 
     /// The power goes now.
@@ -247,8 +198,9 @@ impl Nemesis {
         space.map_or(0, |space| space.total - space.available)
     }
 
-    /// One bit of one blob flips. Its only copy is lost then, and must be missed, not served.
-    fn rot(&mut self) {
+    /// One bit of one blob flips, or a sector of it is another's. An only copy is lost then, and must
+    /// be missed, not served; where there are others, they are served.
+    fn damage(&mut self, is_sector: bool) {
         let digests: Vec<Digest> = self.book.lock().contents.keys().copied().collect();
         if digests.is_empty() {
             return;
@@ -258,13 +210,19 @@ impl Nemesis {
         let path = PathBuf::from(format!("blobs/sha256/{}/{hex}/data", &hex[..2]));
         let Ok(len) = self.machine.device.mount().file_len(&path) else { return };
         let (offset, bit) = (self.draw.within(0..len), self.draw.within(0..8) as u8);
-        if self.machine.device.rot(&path, offset, bit).is_ok() {
-            self.book.lock().damaged.insert(digest);
-            trace::note(
-                "nemesis",
-                format_args!("bit {bit} of byte {offset} of {}", short(&digest)),
-            );
+        let range = match is_sector {
+            true => offset / SECTOR * SECTOR..(offset / SECTOR + 1) * SECTOR,
+            false => offset..offset + 1,
+        };
+        for at in range.clone() {
+            // Past the end there is nothing to change.
+            let _ = self.machine.device.rot(&path, at, bit);
         }
+        if self.others.is_empty() {
+            self.book.lock().damaged.insert(digest);
+        }
+        let text = format!("bit {bit} of bytes {range:?} of {}", short(&digest));
+        trace::note("nemesis", format_args!("{text} at {}", self.machine.name()));
     }
 
     async fn lossy(&mut self) {

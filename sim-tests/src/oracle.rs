@@ -1,7 +1,9 @@
 //! What must be true after everything: a scan of all that was ever acknowledged, and a new push.
 
+use std::{collections::BTreeSet, str::FromStr};
+
 use atoll_core::Digest;
-use std::str::FromStr;
+use futures_util::future::join_all;
 
 use crate::{
     draw::Draw,
@@ -16,26 +18,21 @@ use crate::{
 
 /// Reads everything that anybody ever pushed and checks every promise; answers what is broken.
 pub async fn judge(user: &mut User) -> Vec<String> {
-    user.resume_all().await;
-    scan(user).await;
-    wholeness(user).await;
-    goes_on(user).await;
-    let mut book = user.book.lock();
-    book.check_registers();
-    std::mem::take(&mut book.violations)
+    judge_all(std::slice::from_mut(user)).await
 }
 
-/// As [`judge`] for a cluster, where each of the users asks a node of its own: every node answers
-/// for everything.
+/// As [`judge`] for a cluster, where each of the users asks a node of its own, at the same time: every
+/// node answers for everything.
 pub async fn judge_all(users: &mut [User]) -> Vec<String> {
     if let Some(first) = users.first_mut() {
         first.resume_all().await;
     }
-    for user in users.iter_mut() {
-        scan(user).await;
-        wholeness(user).await;
+    let keys = users.first().map(|user| user.book.lock().keys()).unwrap_or_default();
+    join_all(users.iter_mut().map(|user| async {
+        scan(user, &keys).await;
         goes_on(user).await;
-    }
+    }))
+    .await;
     let Some(first) = users.first() else { return Vec::new() };
     let mut book = first.book.lock();
     book.check_registers();
@@ -44,18 +41,21 @@ pub async fn judge_all(users: &mut [User]) -> Vec<String> {
 
 /// P1 and P3: reads every register over HTTP. All faults are over, so everything is answered,
 /// except what lost its only copy.
-async fn scan(user: &mut User) {
-    let keys = user.book.lock().keys();
-    for Key { repo, kind, name } in keys {
-        let (answer, digest) = match (kind, Digest::from_str(&name)) {
-            (Kind::Tag, _) => user.pull_tag(&repo, &name).await,
-            (Kind::Manifest, Ok(digest)) => {
-                (user.pull_manifest(&repo, &digest).await, Some(digest))
-            }
-            (Kind::Blob, Ok(digest)) => (user.pull_blob(&repo, &digest, None).await, Some(digest)),
+async fn scan(user: &mut User, keys: &[Key]) {
+    let mut there = BTreeSet::new();
+    for key in keys {
+        let Key { repo, kind, name } = key;
+        let (answer, digest) = match (kind, Digest::from_str(name)) {
+            (Kind::Tag, _) => user.pull_tag(repo, name).await,
+            (Kind::Manifest, Ok(digest)) => (user.pull_manifest(repo, &digest).await, Some(digest)),
+            (Kind::Blob, Ok(digest)) => (user.pull_blob(repo, &digest, None).await, Some(digest)),
             (_, Err(_)) => continue,
         };
         let mut book = user.book.lock();
+        if answer == Answer::Done {
+            book.present.extend(digest);
+            there.insert(key.clone());
+        }
         let is_excused = match digest {
             Some(digest) => book.damaged.contains(&digest),
             // A tag that cannot be read may point to a damaged manifest.
@@ -65,33 +65,31 @@ async fn scan(user: &mut User) {
             book.violation(format!("{kind:?} {repo}/{name} cannot be read after all faults ended"));
         }
     }
-    let mut repos: Vec<String> = user.book.lock().keys().into_iter().map(|key| key.repo).collect();
+    wholeness(user, &there);
+    let mut repos: Vec<&str> = keys.iter().map(|key| key.repo.as_str()).collect();
     repos.dedup();
     for repo in repos {
-        user.list_tags(&repo).await;
+        user.list_tags(repo).await;
     }
 }
 
-/// P4: a tag leads to a manifest, a manifest to all its blobs, unless someone deleted those.
-async fn wholeness(user: &mut User) {
-    let keys = user.book.lock().keys();
-    for key in keys.iter().filter(|key| key.kind == Kind::Manifest) {
+/// P4: a tag leads to a manifest, a manifest to all its blobs, unless someone deleted those. Nobody
+/// changes anything any more, so what the scan found is what there is.
+fn wholeness(user: &User, there: &BTreeSet<Key>) {
+    let mut book = user.book.lock();
+    let mut missing = Vec::new();
+    for key in there.iter().filter(|key| key.kind == Kind::Manifest) {
         let Ok(digest) = Digest::from_str(&key.name) else { continue };
-        if user.pull_manifest(&key.repo, &digest).await != Answer::Done {
-            continue;
-        }
-        let blobs = user.book.lock().manifests.get(&digest).map(|manifest| manifest.blobs.clone());
-        for blob in blobs.unwrap_or_default() {
-            let register = Key::blob(&key.repo, &blob);
-            let is_excused = {
-                let book = user.book.lock();
-                book.was_ever_cleared(&register) || book.damaged.contains(&blob)
-            };
-            if !is_excused && user.pull_blob(&key.repo, &blob, None).await != Answer::Done {
-                user.book.lock().violation(format!("{key} is there without its blob {blob}"));
+        let manifest = book.manifests.get(&digest);
+        for blob in manifest.iter().flat_map(|manifest| &manifest.blobs) {
+            let register = Key::blob(&key.repo, blob);
+            let is_excused = book.was_ever_cleared(&register) || book.damaged.contains(blob);
+            if !is_excused && !there.contains(&register) {
+                missing.push(format!("{key} is there without its blob {blob}"));
             }
         }
     }
+    book.violations.append(&mut missing);
 }
 
 /// The registry still does its work: a new push succeeds and can be pulled.
@@ -105,7 +103,9 @@ async fn goes_on(user: &mut User) {
         user.pull_tag("after", "all").await.0,
         user.pull_blob("after", &blob.digest, None).await,
     ];
+    let mut book = user.book.lock();
+    book.present.extend([blob.digest, manifest.digest]);
     if answers != [Answer::Done; 4] {
-        user.book.lock().violation(format!("a new push after all faults: {answers:?}"));
+        book.violation(format!("a new push after all faults: {answers:?}"));
     }
 }

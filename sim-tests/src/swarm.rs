@@ -25,6 +25,8 @@ pub struct Swarm {
     pub blob_bytes_max: u64,
     /// Is an upload over when the node that holds it is down? So a cluster says.
     pub uploads_end: bool,
+    /// Are blobs collected that no manifest needs?
+    pub collects: bool,
     /// Do streams read and write less than they are asked to?
     pub short_io: bool,
 }
@@ -48,21 +50,9 @@ impl Swarm {
             think_millis: draw.within(5..150),
             blob_bytes_max: *draw.pick(&[5_000, 80_000, 400_000]),
             uploads_end: false,
+            collects: false,
             short_io: draw.chance(0.2),
         }
-    }
-
-    /// Draws those of a cluster, whose every step costs more: several nodes simulate it.
-    pub fn draw_cluster(draw: &mut Draw) -> Swarm {
-        let mut swarm = Swarm::draw(draw);
-        swarm.users = draw.within(2..5);
-        swarm.steps = draw.within(10..25);
-        swarm.faults = Fault::OUTAGES.into_iter().filter(|_| draw.chance(0.4)).collect();
-        swarm.strikes = draw.within(1..4);
-        swarm.think_millis = draw.within(50..1_500);
-        swarm.blob_bytes_max = *draw.pick(&[5_000, 80_000]);
-        swarm.uploads_end = true;
-        swarm
     }
 
     /// Does an upload outlast everything that may happen? Not a disk that fails or is full: then

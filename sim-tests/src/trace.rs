@@ -6,7 +6,10 @@
 use std::{
     cell::RefCell,
     fmt::Display,
-    sync::{Mutex, OnceLock, PoisonError},
+    sync::{
+        Mutex, OnceLock, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
 };
 
 use atoll_core::{Digest, digest::Algorithm};
@@ -24,6 +27,14 @@ thread_local! {
 /// Starts the clock.
 pub fn start() {
     START.get_or_init(Instant::now);
+}
+
+/// Whether lines tell of the disks: only `sim run --trace` does, for hashing their logs takes long.
+static TELLS_DISKS: AtomicBool = AtomicBool::new(false);
+
+/// Lets every line tell of the disks.
+pub fn tell_disks() {
+    TELLS_DISKS.store(true, Relaxed);
 }
 
 /// Names the disk to watch.
@@ -49,7 +60,10 @@ pub fn stamp() -> String {
 
 /// Adds a line.
 pub fn note(who: &str, what: impl Display) {
-    let disk: String = DISKS.with(|watched| watched.borrow().iter().map(digest_of).collect());
+    let disk: String = match TELLS_DISKS.load(Relaxed) {
+        true => DISKS.with(|watched| watched.borrow().iter().map(digest_of).collect()),
+        false => String::new(),
+    };
     let line = format!("{} {who} {what}{disk}", stamp());
     eprintln!("{line}");
     LINES.lock().unwrap_or_else(PoisonError::into_inner).push(line);

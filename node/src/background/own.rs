@@ -127,6 +127,7 @@ impl Copies for Own {
         since: Epoch,
     ) -> BoxFuture<'_, Result<Option<u64>, String>> {
         Box::pin(async move {
+            self.learn_floor().await?;
             // Whoever relied on this copy relies on the owners' now: they get its stamp. A pin that
             // comes here in between raises it, and the copy stays.
             let stamp = self.store.stamp(&digest).await.map_err(|error| error.to_string())?;
@@ -151,6 +152,16 @@ impl Copies for Own {
 }
 
 impl Own {
+    /// Collection teaches it, too, but may be off, and begins an hour after a start.
+    async fn learn_floor(&self) -> Result<(), String> {
+        if self.store.knows_floor() {
+            return Ok(());
+        }
+        let newest = self.replicator.stamps().refreshed().await;
+        let newest = newest.map_err(|error| error.to_string())?;
+        self.store.learn_floor(newest).await.map_err(|error| error.to_string())
+    }
+
     /// The node that listed the copy is asked again: one that says "absent" now has collected it.
     async fn unless_gone(&self, digest: &Digest, source: Option<NodeId>, error: String) -> Fetched {
         let Some(source) = source else { return Fetched::Failed(error) };

@@ -87,7 +87,8 @@ impl Keeper {
             let now = self.io.clock.monotonic();
             if tidied.is_none_or(|last| now.saturating_sub(last) >= tidy::INTERVAL) {
                 tidied = Some(now);
-                let removed = tidy::tidy(session, &self.cluster.view(), self.io.clock.wall()).await?;
+                let removed =
+                    tidy::tidy(session, &self.cluster.view(), self.io.clock.wall()).await?;
                 tracing::debug!(removed, "what joins left behind is tidied away");
             }
             wait(&mut events, pause).await?;

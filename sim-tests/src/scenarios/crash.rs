@@ -45,7 +45,8 @@ const SECOND_CRASHES: u64 = 2;
 const READY: Duration = Duration::from_secs(60);
 
 /// Batches of 64 KiB: an upload takes several. Snapshots come within a story.
-pub const TUNING: Tuning = Tuning { snapshot_interval: 8, batch_bytes: 64 << 10, object_bytes_max: 0 };
+pub const TUNING: Tuning =
+    Tuning { snapshot_interval: 8, batch_bytes: 64 << 10, object_bytes_max: 0 };
 
 /// One case.
 pub struct Case {

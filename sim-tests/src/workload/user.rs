@@ -1,12 +1,18 @@
 //! A user of the registry, who writes down what was asked and what was answered.
 
-use std::{fmt::Display, net::SocketAddr, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fmt::Display,
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http::{Method, StatusCode, header::HeaderName};
 
 use crate::{
     client::{Body, Client, Reply, Unanswered, whole},
+    cluster::fleet::Fleet,
     draw::Draw,
     history::Book,
     trace,
@@ -32,11 +38,12 @@ pub enum Answer {
 /// A user.
 pub struct User {
     pub(super) name: String,
-    clients: Vec<Client>,
-    /// The client in use.
-    at: usize,
-    /// Draws the node of the next request, if the user goes from one to another.
-    roaming: Option<Draw>,
+    /// By the node they ask.
+    clients: BTreeMap<SocketAddr, Client>,
+    /// The node that is asked.
+    at: SocketAddr,
+    /// Where else the user may go, and who draws it.
+    roaming: Option<(Fleet, Draw)>,
     /// What everybody did.
     pub book: Book,
 }
@@ -44,28 +51,24 @@ pub struct User {
 impl User {
     /// A user of the node at `target`.
     pub fn new(name: impl Into<String>, target: SocketAddr, book: Book) -> User {
-        let clients = vec![Client::new(target, PATIENCE)];
-        User { name: name.into(), clients, at: 0, roaming: None, book }
+        let (name, clients) = (name.into(), BTreeMap::new());
+        User { name, clients, at: target, roaming: None, book }
     }
 
     /// A user of a cluster, who goes from node to node, even within one upload.
-    pub fn roaming(
-        name: impl Into<String>,
-        targets: &[SocketAddr],
-        book: Book,
-        draw: Draw,
-    ) -> User {
-        let clients = targets.iter().map(|target| Client::new(*target, PATIENCE)).collect();
-        User { name: name.into(), clients, at: 0, roaming: Some(draw), book }
+    pub fn roaming(name: impl Into<String>, fleet: Fleet, book: Book, draw: Draw) -> User {
+        let first = fleet.targets().first().copied();
+        let at = first.expect("a cluster has a node");
+        let (name, clients) = (name.into(), BTreeMap::new());
+        User { name, clients, at, roaming: Some((fleet, draw)), book }
     }
 
-    /// The node of the next request.
+    /// The node of the next request: any, and another when this one has left.
     fn roam(&mut self) {
-        let nodes = self.clients.len() as u64;
-        if let Some(draw) = &mut self.roaming
-            && draw.chance(ROAMING)
-        {
-            self.at = draw.within(0..nodes) as usize;
+        let Some((fleet, draw)) = &mut self.roaming else { return };
+        let targets = fleet.targets();
+        if (draw.chance(ROAMING) || !targets.contains(&self.at)) && !targets.is_empty() {
+            self.at = *draw.pick(&targets);
         }
     }
 
@@ -77,7 +80,9 @@ impl User {
         body: Body,
     ) -> Result<Reply, Unanswered> {
         self.roam();
-        self.clients[self.at].send(method, path, fields, body).await
+        let at = self.at;
+        let client = self.clients.entry(at).or_insert_with(|| Client::new(at, PATIENCE));
+        client.send(method, path, fields, body).await
     }
 
     pub(super) async fn get(&mut self, path: &str) -> Result<Reply, Unanswered> {
@@ -116,8 +121,10 @@ impl User {
             Err(Unanswered(why)) => ("unknown", format!("no answer: {why}")),
         };
         self.book.lock().count(outcome);
-        let at =
-            if self.roaming.is_some() { format!(" at n{}", self.at + 1) } else { String::new() };
+        let at = match (&self.roaming, self.at.ip()) {
+            (Some(_), IpAddr::V4(ip)) => format!(" at n{}", ip.octets()[3]),
+            _ => String::new(),
+        };
         trace::note(&self.name, format_args!("{what}{at} -> {text}"));
     }
 }

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use atoll_core::Digest;
+use tokio::time::Instant;
 
 use super::{
     content::{self, Blob},
@@ -10,6 +11,13 @@ use super::{
     user::{Answer, User},
 };
 use crate::{draw::Draw, history::Kind, linear::Guard, swarm::Swarm};
+
+/// How likely a blob is a long one.
+const LONG: f64 = 0.03;
+
+/// Longest blob of those: more than nodes hand each other in one message, so that a read can break in
+/// the middle and go on from another node.
+const LONG_BYTES_MAX: u64 = 2_500_000;
 
 /// One user's random walk.
 pub struct Walk {
@@ -30,10 +38,24 @@ impl Walk {
     /// Walks to the end.
     pub async fn walk(mut self) {
         for step in 0..self.swarm.steps {
-            let pause = self.draw.millis(0..self.swarm.think_millis);
-            tokio::time::sleep(pause).await;
-            self.step(step).await;
+            self.stroll(step).await;
         }
+    }
+
+    /// Walks until then.
+    pub async fn walk_until(mut self, end: Instant) {
+        for step in 0.. {
+            if Instant::now() >= end {
+                return;
+            }
+            self.stroll(step).await;
+        }
+    }
+
+    async fn stroll(&mut self, step: u64) {
+        let pause = self.draw.millis(0..self.swarm.think_millis);
+        tokio::time::sleep(pause).await;
+        self.step(step).await;
     }
 
     async fn step(&mut self, step: u64) {
@@ -62,7 +84,8 @@ impl Walk {
     }
 
     fn new_blob(&mut self) -> Blob {
-        let len = self.draw.within(1..self.swarm.blob_bytes_max);
+        let max = if self.draw.chance(LONG) { LONG_BYTES_MAX } else { self.swarm.blob_bytes_max };
+        let len = self.draw.within(1..max);
         content::blob(&mut self.draw, len)
     }
 
