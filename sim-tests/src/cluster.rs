@@ -20,6 +20,7 @@ use std::{
 use atoll_core::view::View;
 use atoll_node::{
     app::node::{Node, NodeSettings},
+    cluster::Cluster,
     io::{
         Io,
         clock::SimClock,
@@ -32,7 +33,7 @@ use madsim::{
     runtime::{Handle, NodeHandle},
     task::NodeId,
 };
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 
 pub use self::settings::{Belonging, Rates, Tuning};
 use self::settings::{address, name, settings};
@@ -81,7 +82,8 @@ struct Body {
     seed: u64,
     lives: AtomicU64,
     phase: Mutex<Phase>,
-    views: Mutex<Option<watch::Receiver<Arc<View>>>>,
+    /// What the node that serves knows of its cluster.
+    cluster: Mutex<Option<Cluster>>,
     stop: Notify,
 }
 
@@ -90,8 +92,8 @@ impl Body {
         *self.phase.lock().unwrap_or_else(PoisonError::into_inner) = phase;
     }
 
-    fn see(&self, views: Option<watch::Receiver<Arc<View>>>) {
-        *self.views.lock().unwrap_or_else(PoisonError::into_inner) = views;
+    fn see(&self, cluster: Option<Cluster>) {
+        *self.cluster.lock().unwrap_or_else(PoisonError::into_inner) = cluster;
     }
 
     /// One process, from its start to its end.
@@ -105,7 +107,7 @@ impl Body {
         };
         match Box::pin(Node::start(io, self.settings.clone())).await {
             Ok(node) => {
-                self.see(Some(node.cluster().views()));
+                self.see(Some(node.cluster().clone()));
                 self.set(Phase::Ready);
                 self.stop.notified().await;
                 node.stop().await;
@@ -174,7 +176,7 @@ impl Machine {
             seed,
             lives: AtomicU64::new(0),
             phase: Mutex::new(Phase::Off),
-            views: Mutex::new(None),
+            cluster: Mutex::new(None),
             stop: Notify::new(),
         });
         let process = body.clone();
@@ -201,8 +203,14 @@ impl Machine {
 
     /// The view of its node, while there is one that serves.
     pub fn view(&self) -> Option<Arc<View>> {
-        let views = self.body.views.lock().unwrap_or_else(PoisonError::into_inner);
-        views.as_ref().map(|views| views.borrow().clone())
+        let cluster = self.body.cluster.lock().unwrap_or_else(PoisonError::into_inner);
+        cluster.as_ref().map(Cluster::view)
+    }
+
+    /// May its node acknowledge and deny?
+    pub fn lease_is_valid(&self) -> bool {
+        let cluster = self.body.cluster.lock().unwrap_or_else(PoisonError::into_inner);
+        cluster.as_ref().is_some_and(Cluster::lease_is_valid)
     }
 
     /// Where its process is in its life.

@@ -2,8 +2,11 @@
 
 pub mod cluster;
 pub mod crash;
+pub mod fence;
 pub mod figure12;
 pub mod mixed;
+pub mod outage;
+pub mod relay;
 pub mod story;
 
 use std::collections::BTreeMap;
@@ -12,6 +15,7 @@ use atoll_node::io::Sometimes;
 use madsim::runtime::Runtime;
 
 use crate::{cluster::host, nemesis::Fault, runner::SIMULATED, trace};
+use outage::Outage;
 use story::Story;
 
 /// What one run came to.
@@ -28,12 +32,18 @@ pub struct Verdict {
 pub enum Scenario {
     /// A power cut at one operation of a story; the seed says at which.
     Crash(Story),
+    /// A power cut of one machine of a cluster; the seed says when.
+    Outage(Outage),
     /// Random clients under random faults.
     Mixed,
-    /// Random clients of a cluster under random faults.
+    /// Random clients of a cluster, under every class of faults.
     Cluster,
     /// The paper's Figure 12: one of five is killed under load and comes back.
     Figure12,
+    /// Nodes that are cut off or frozen.
+    Fence,
+    /// Long pulls while owners die.
+    Relay,
     /// Random clients, failed syncs, and a restart that does not reboot the machine. Not survived
     /// yet: kept to be run by whoever mends that, and no part of `sim ci`.
     FailedSync,
@@ -43,21 +53,35 @@ impl Scenario {
     /// All of them.
     pub fn all() -> Vec<Scenario> {
         let stories = Story::ALL.into_iter().map(Scenario::Crash);
+        let stories = stories.chain(Outage::ALL.into_iter().map(Scenario::Outage));
         stories
-            .chain([Scenario::Mixed, Scenario::Cluster, Scenario::Figure12, Scenario::FailedSync])
+            .chain([
+                Scenario::Mixed,
+                Scenario::Cluster,
+                Scenario::Figure12,
+                Scenario::Fence,
+                Scenario::Relay,
+                Scenario::FailedSync,
+            ])
             .collect()
     }
 
     /// Those that draw everything from the seed.
-    pub const SWARM: [Scenario; 2] = [Scenario::Cluster, Scenario::Mixed];
+    pub const SWARM: [Scenario; 4] =
+        [Scenario::Cluster, Scenario::Mixed, Scenario::Fence, Scenario::Relay];
 
     /// Must enough seeds of it take this path?
     pub fn takes(self, point: Sometimes) -> bool {
-        use Sometimes::{DiskFull, Quarantined, UploadRestored};
+        use Sometimes::{DiskFull, Quarantined, ResumedMidBody, UploadRestored};
         match self {
             Scenario::Mixed => matches!(point, DiskFull | Quarantined | UploadRestored),
-            Scenario::Cluster => !matches!(point, DiskFull | UploadRestored),
-            Scenario::Crash(_) | Scenario::Figure12 | Scenario::FailedSync => false,
+            Scenario::Cluster => !matches!(point, DiskFull | ResumedMidBody | UploadRestored),
+            Scenario::Fence => false,
+            Scenario::Relay => matches!(point, ResumedMidBody),
+            Scenario::Crash(_)
+            | Scenario::Outage(_)
+            | Scenario::Figure12
+            | Scenario::FailedSync => false,
         }
     }
 
@@ -65,9 +89,12 @@ impl Scenario {
     pub fn name(self) -> &'static str {
         match self {
             Scenario::Crash(story) => story.name(),
+            Scenario::Outage(outage) => outage.name(),
             Scenario::Mixed => "mixed",
             Scenario::Cluster => "cluster",
             Scenario::Figure12 => "figure12",
+            Scenario::Fence => "fence",
+            Scenario::Relay => "relay",
             Scenario::FailedSync => "failed-sync",
         }
     }
@@ -76,11 +103,12 @@ impl Scenario {
     pub fn about(self) -> &'static str {
         match self {
             Scenario::Crash(story) => story.about(),
+            Scenario::Outage(outage) => outage.about(),
             Scenario::Mixed => "random clients, random faults, then everything is looked for",
-            Scenario::Cluster => {
-                "3 to 7 nodes, clients at all, several faults of any class at a time"
-            }
+            Scenario::Cluster => "3 to 7 nodes, clients at all of them, every class of faults",
             Scenario::Figure12 => "five nodes, one is killed under load and comes back",
+            Scenario::Fence => "nodes cut off or frozen: no lease outlasts its session",
+            Scenario::Relay => "long pulls through nodes without a copy, while owners die",
             Scenario::FailedSync => "(not survived yet) failed syncs, a restart, later a power cut",
         }
     }
@@ -93,8 +121,13 @@ impl Scenario {
     /// Runs it. Once per process: a seed means the same only in a fresh one.
     pub fn run(self, seed: u64) -> Verdict {
         let runtime_seed = match self {
-            Scenario::Crash(_) => seed / crash::CASES,
-            Scenario::Mixed | Scenario::Cluster | Scenario::Figure12 | Scenario::FailedSync => seed,
+            Scenario::Crash(_) | Scenario::Outage(_) => seed / crash::CASES,
+            Scenario::Mixed
+            | Scenario::Cluster
+            | Scenario::Figure12
+            | Scenario::Fence
+            | Scenario::Relay
+            | Scenario::FailedSync => seed,
         };
         let runtime = Runtime::with_seed_and_config(runtime_seed, madsim::Config::default());
         runtime.block_on(async move {
@@ -104,9 +137,12 @@ impl Scenario {
             let scenario = clients.spawn(async move {
                 match self {
                     Scenario::Crash(story) => crash::run(story, seed).await,
+                    Scenario::Outage(outage) => outage::run(outage, seed).await,
                     Scenario::Mixed => mixed::run(seed, None).await,
                     Scenario::Cluster => cluster::run(seed).await,
                     Scenario::Figure12 => figure12::run(seed).await,
+                    Scenario::Fence => fence::run(seed).await,
+                    Scenario::Relay => relay::run(seed).await,
                     Scenario::FailedSync => mixed::run(seed, Some(Fault::FailedSync)).await,
                 }
             });

@@ -30,6 +30,14 @@ const fn among(plant: Plant) -> Trap {
     Trap { plant, scenario: Scenario::Cluster, stride: 1, seeds_max: 1_000, is_quick: false }
 }
 
+const fn relayed(plant: Plant) -> Trap {
+    Trap { plant, scenario: Scenario::Relay, stride: 1, seeds_max: 1_000, is_quick: false }
+}
+
+const fn fenced(plant: Plant) -> Trap {
+    Trap { plant, scenario: Scenario::Fence, stride: 1, seeds_max: 1_000, is_quick: false }
+}
+
 const fn quick(trap: Trap) -> Trap {
     Trap { is_quick: true, ..trap }
 }
@@ -47,7 +55,7 @@ const TRAPS: [Trap; Plant::ALL.len()] = [
     among(Plant::AckFirstCopy),
     among(Plant::AbsenceFromOne),
     among(Plant::AcceptStaleEpoch),
-    among(Plant::ResumeOffByOne),
+    relayed(Plant::ResumeOffByOne),
     quick(among(Plant::SkipRelayCheck)),
     among(Plant::ReportUnsynced),
     among(Plant::DisownedTooEarly),
@@ -57,10 +65,10 @@ const TRAPS: [Trap; Plant::ALL.len()] = [
     among(Plant::AckUnknown),
     among(Plant::ThinSnapshot),
     among(Plant::ViewFromGossip),
-    among(Plant::LeaseNotFenced),
-    among(Plant::HeartbeatUnconfirmed),
-    among(Plant::ReuseSession),
-    among(Plant::SessionNeverEnds),
+    fenced(Plant::LeaseNotFenced),
+    fenced(Plant::HeartbeatUnconfirmed),
+    fenced(Plant::ReuseSession),
+    fenced(Plant::SessionNeverEnds),
 ];
 
 /// What is to be tried.

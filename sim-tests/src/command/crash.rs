@@ -13,7 +13,8 @@ use crate::{
 
 /// Cuts `story`, or all of them; answers whether every run passed.
 pub fn run(story: &str, stride: u64, variant: u64, jobs: usize) -> anyhow::Result<bool> {
-    let is_story = |scenario: &Scenario| matches!(scenario, Scenario::Crash(_));
+    let is_story =
+        |scenario: &Scenario| matches!(scenario, Scenario::Crash(_) | Scenario::Outage(_));
     let stories: Vec<Scenario> = match story {
         "all" => Scenario::all().into_iter().filter(is_story).collect(),
         name => vec![named(name)?],

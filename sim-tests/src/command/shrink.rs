@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Classes that are no faults of a nemesis.
-const OTHER_CLASSES: [&str; 1] = ["short-io"];
+const OTHER_CLASSES: [&str; 4] = ["short-io", "together", "gc", "blackout"];
 
 /// Numbers of nodes to try, the smallest first.
 const NODES: [u8; 4] = [3, 4, 5, 6];
