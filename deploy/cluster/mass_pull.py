@@ -28,6 +28,8 @@ from figures import Verdicts, Work
 QUIET_SECONDS = (1.0, 4.0)
 AWAY_SECONDS = (0.1, 5.0)
 P99_FACTOR_MAX = 2.0
+# A percentile of fewer pulls than this hangs on one pause of the machine.
+JUDGED_PULLS = 500_000
 
 
 def arguments():
@@ -94,7 +96,10 @@ def main():
     whole = storm["small"]["pulls"] == options.pulls and storm["large"]["pulls"] == options.large_pulls
     verdicts.hold("all pulls were made, with kills in them", whole and kills > 0, f"{storm['small']['pulls']} and {storm['large']['pulls']}, {kills} kills")
     factor = storm["small"]["p99_micros"] / max(steady["small"]["p99_micros"], 1)
-    verdicts.hold(f"p99 of small pulls at most {P99_FACTOR_MAX:g} times the steady one", factor <= P99_FACTOR_MAX, f"factor {factor:.2f}")
+    if options.pulls >= JUDGED_PULLS:
+        verdicts.hold(f"p99 of small pulls at most {P99_FACTOR_MAX:g} times the steady one", factor <= P99_FACTOR_MAX, f"factor {factor:.2f}")
+    else:
+        verdicts.number("p99 of small pulls over the steady one, not judged in so short a run", factor)
     verdicts.leave()
 
 
