@@ -66,6 +66,10 @@ conformance:
 e2e *CLIENTS:
     deploy/e2e/run.sh {{CLIENTS}}
 
+# The command line against three nodes, and beside docker, containerd, podman, skopeo and crane.
+cli *PROOFS:
+    deploy/cli/run.sh {{PROOFS}}
+
 # What a registry must refuse, and how.
 bad-inputs *ARGS:
     python3 deploy/bad-inputs/run.py {{ARGS}}

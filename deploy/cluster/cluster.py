@@ -39,7 +39,7 @@ listen = "127.0.0.1:{cluster}"
 [admin]
 listen = "127.0.0.1:{admin}"
 [log]
-level = "info,openraft=warn"
+level = "info,openraft=off"
 format = "text"
 """
 

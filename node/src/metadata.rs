@@ -39,6 +39,7 @@ mod settings;
 mod state;
 mod state_machine;
 mod stats;
+mod story;
 mod transfer;
 
 use std::{

@@ -217,6 +217,25 @@ fn a_node_that_dies_is_told_with_its_log() {
 }
 
 #[test]
+fn a_cluster_goes_on_without_a_node_that_died() {
+    let folder = tempfile::tempdir().unwrap();
+    let dev = ready_nodes(folder.path(), 2);
+    let nodes = dev.nodes();
+    let pid = |node: usize| nodes[node]["pid"].clone();
+    let second = Pid::from_raw(i32::try_from(pid(1).as_i64().unwrap()).unwrap()).unwrap();
+    kill_process(second, Signal::KILL).unwrap();
+    wait_until("the node is gone", || !runs(&pid(1)));
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    assert!(runs(&pid(0)), "the other one goes on");
+    dev.signal(Signal::TERM);
+    let output = dev.end();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{told}");
+    assert!(told.contains("node2 ended (signal: 9 (SIGKILL)); the others go on"), "{told}");
+    assert!(told.contains("atolld serve --config"), "{told}");
+}
+
+#[test]
 fn a_node_ends_with_a_parent_that_could_not_stop_it() {
     let folder = tempfile::tempdir().unwrap();
     let dev = ready(folder.path());

@@ -108,6 +108,8 @@ pub struct History {
     pub damaged: BTreeSet<Digest>,
     /// Are blobs collected that no manifest needs? Then they may be gone.
     pub collects: bool,
+    /// Copies that were damaged at a machine, of which others have more.
+    pub rotten: BTreeSet<(u8, Digest)>,
     /// What was read when everything was over.
     pub present: BTreeSet<Digest>,
     /// What the registry did that it must not do.

@@ -8,7 +8,7 @@
 pub mod atlas;
 mod fault;
 mod links;
-mod operator;
+pub mod operator;
 pub mod squad;
 
 use std::{path::PathBuf, time::Duration};
@@ -218,9 +218,10 @@ impl Nemesis {
             // Past the end there is nothing to change.
             let _ = self.machine.device.rot(&path, at, bit);
         }
-        if self.others.is_empty() {
-            self.book.lock().damaged.insert(digest);
-        }
+        match self.others.is_empty() {
+            true => self.book.lock().damaged.insert(digest),
+            false => self.book.lock().rotten.insert((self.machine.number, digest)),
+        };
         let text = format!("bit {bit} of bytes {range:?} of {}", short(&digest));
         trace::note("nemesis", format_args!("{text} at {}", self.machine.name()));
     }

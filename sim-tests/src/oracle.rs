@@ -68,8 +68,15 @@ async fn scan(user: &mut User, keys: &[Key]) {
     wholeness(user, &there);
     let mut repos: Vec<&str> = keys.iter().map(|key| key.repo.as_str()).collect();
     repos.dedup();
+    let subjects: BTreeSet<Digest> = {
+        let book = user.book.lock();
+        book.manifests.values().filter_map(|manifest| manifest.subject).collect()
+    };
     for repo in repos {
         user.list_tags(repo).await;
+        for subject in &subjects {
+            user.list_referrers(repo, subject).await;
+        }
     }
 }
 

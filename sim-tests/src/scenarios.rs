@@ -3,6 +3,7 @@
 pub mod cluster;
 pub mod crash;
 pub mod fence;
+pub mod figure12;
 pub mod mixed;
 pub mod outage;
 pub mod relay;
@@ -37,6 +38,8 @@ pub enum Scenario {
     Mixed,
     /// Random clients of a cluster, under every class of faults.
     Cluster,
+    /// The paper's Figure 12: one of five is killed under load and comes back.
+    Figure12,
     /// Nodes that are cut off or frozen.
     Fence,
     /// Long pulls while owners die.
@@ -55,6 +58,7 @@ impl Scenario {
             .chain([
                 Scenario::Mixed,
                 Scenario::Cluster,
+                Scenario::Figure12,
                 Scenario::Fence,
                 Scenario::Relay,
                 Scenario::FailedSync,
@@ -72,7 +76,7 @@ impl Scenario {
         match self {
             Scenario::Mixed => matches!(point, DiskFull | Quarantined | UploadRestored),
             Scenario::Cluster => !matches!(point, DiskFull | ResumedMidBody | UploadRestored),
-            Scenario::Fence => false,
+            Scenario::Figure12 | Scenario::Fence => false,
             Scenario::Relay => matches!(point, ResumedMidBody),
             Scenario::Crash(_) | Scenario::Outage(_) | Scenario::FailedSync => false,
         }
@@ -85,6 +89,7 @@ impl Scenario {
             Scenario::Outage(outage) => outage.name(),
             Scenario::Mixed => "mixed",
             Scenario::Cluster => "cluster",
+            Scenario::Figure12 => "figure12",
             Scenario::Fence => "fence",
             Scenario::Relay => "relay",
             Scenario::FailedSync => "failed-sync",
@@ -98,6 +103,7 @@ impl Scenario {
             Scenario::Outage(outage) => outage.about(),
             Scenario::Mixed => "random clients, random faults, then everything is looked for",
             Scenario::Cluster => "3 to 7 nodes, clients at all of them, every class of faults",
+            Scenario::Figure12 => "five nodes, one is killed under load and comes back",
             Scenario::Fence => "nodes cut off or frozen: no lease outlasts its session",
             Scenario::Relay => "long pulls through nodes without a copy, while owners die",
             Scenario::FailedSync => "(not survived yet) failed syncs, a restart, later a power cut",
@@ -115,6 +121,7 @@ impl Scenario {
             Scenario::Crash(_) | Scenario::Outage(_) => seed / crash::CASES,
             Scenario::Mixed
             | Scenario::Cluster
+            | Scenario::Figure12
             | Scenario::Fence
             | Scenario::Relay
             | Scenario::FailedSync => seed,
@@ -130,6 +137,7 @@ impl Scenario {
                     Scenario::Outage(outage) => outage::run(outage, seed).await,
                     Scenario::Mixed => mixed::run(seed, None).await,
                     Scenario::Cluster => cluster::run(seed).await,
+                    Scenario::Figure12 => figure12::run(seed).await,
                     Scenario::Fence => fence::run(seed).await,
                     Scenario::Relay => relay::run(seed).await,
                     Scenario::FailedSync => mixed::run(seed, Some(Fault::FailedSync)).await,

@@ -18,6 +18,7 @@ pub mod plan;
 mod probe;
 
 use std::{
+    collections::BTreeSet,
     io,
     path::{Path, PathBuf},
     process::ExitCode,
@@ -153,9 +154,11 @@ async fn supervise(
 ) -> Result<(), DevError> {
     let begun = tokio::time::Instant::now();
     let mut waiting: Vec<&NodePlan> = plans.iter().collect();
+    let mut lost = BTreeSet::new();
     while !shutdown.is_requested() {
         start_next(plans, children).await?;
-        still_running(plans, children)?;
+        // A cluster that stands goes on without a node; one that is being set up cannot.
+        still_running(plans, children, waiting.is_empty().then_some(&mut lost))?;
         if let Some(plan) = waiting.first() {
             if is_ready(plan, plans.len()).await {
                 waiting.remove(0);
@@ -198,10 +201,29 @@ async fn is_ready(plan: &NodePlan, nodes: usize) -> bool {
         && probe::members_in_ring(plan.http()).await.is_some_and(|members| members >= nodes)
 }
 
-fn still_running(plans: &[NodePlan], children: &mut [Child]) -> Result<(), DevError> {
+/// Looks after the nodes. The first that has ended is an error, unless there are `lost` ones to put it
+/// with and others that go on.
+fn still_running(
+    plans: &[NodePlan],
+    children: &mut [Child],
+    mut lost: Option<&mut BTreeSet<String>>,
+) -> Result<(), DevError> {
+    let anybody = children.iter_mut().any(Child::is_running);
     for (plan, child) in plans.iter().zip(children) {
-        if let Some(Ended { status, tail }) = child.ended()? {
-            return Err(DevError::Ended { id: plan.id(), status, log: plan.log_path(), tail });
+        let Some(Ended { status, tail }) = child.ended()? else { continue };
+        let (id, log) = (plan.id(), plan.log_path());
+        match &mut lost {
+            Some(lost) if anybody => {
+                if lost.insert(id.clone()) {
+                    let config = plan.config_path();
+                    let (log, config) = (log.display(), config.display());
+                    eprintln!(
+                        "{id} ended ({status}); the others go on. Its log is {log}\n\
+                         Start it again with: atolld serve --config {config}"
+                    );
+                }
+            }
+            _ => return Err(DevError::Ended { id, status, log, tail }),
         }
     }
     Ok(())

@@ -28,6 +28,9 @@ const COPIES_PER_NOTE: usize = 256;
 /// Pause until the copies are listed again, after a start or a failure.
 const RETRY_PAUSE: Duration = Duration::from_secs(10);
 
+/// Pause after a round that met nothing.
+const REST: Duration = Duration::from_secs(60);
+
 /// Shortest and longest pause between two copies: a small store is not read in a tight loop, and a
 /// round always gets on.
 const PAUSE_MIN: Duration = Duration::from_millis(1);
@@ -74,15 +77,18 @@ impl Scrub {
                 }
             }
             if !page.more {
+                // A round that had copies took the interval; an empty store is not listed all the time.
+                let mut rest = REST.min(self.interval);
                 if after.is_some() {
                     info!("scrub round ended");
+                    rest = pause;
                 }
                 after = None;
                 self.note(None).await;
                 tokio::select! {
                     biased;
                     () = stop.cancelled() => return,
-                    () = tokio::time::sleep(pause.max(Duration::from_secs(60))) => {}
+                    () = tokio::time::sleep(rest) => {}
                 }
             }
         }

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Cluster,
     founding::Founding,
+    keeper::story,
     relocation::record_at,
     token::{self, Token},
     trust::ensure_authority,
@@ -267,7 +268,14 @@ impl Registrar {
 
     fn take(&self, data: &[u8]) {
         match View::decode(data) {
-            Ok(view) => _ = self.cluster.adopt(view),
+            Ok(view) => {
+                let present = self.cluster.view();
+                let changes = story::tell(&present, &view);
+                let epoch = view.epoch;
+                if self.cluster.adopt(view) {
+                    tracing::info!(%epoch, %changes, "view followed");
+                }
+            }
             Err(error) => tracing::error!(%error, "the view in group 0 cannot be read"),
         }
     }

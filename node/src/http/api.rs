@@ -2,7 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use atoll_core::route::{self, Route, RouteError};
+use atoll_core::{
+    route::{self, Route, RouteError},
+    view::Epoch,
+};
 use axum::body::Body;
 use futures_util::future::BoxFuture;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
@@ -11,7 +14,7 @@ use http_body::Body as _;
 use super::{
     body::discard,
     connection::Connection,
-    headers::{self, DOCKER_API_VERSION, X_REQUEST_ID},
+    headers::{self, ATOLL_EPOCH, DOCKER_API_VERSION, X_REQUEST_ID},
     listener::HeaderLimit,
     request_id::{RequestId, RequestIds},
 };
@@ -96,7 +99,8 @@ impl Api {
         if !body.is_end_stream() && !ask.parts.headers.contains_key(header::EXPECT) {
             discard(body).await;
         }
-        finish(&mut response, id);
+        let epoch = self.registry.blobs().cluster().view().epoch;
+        finish(&mut response, id, epoch);
         let taken = self.io.clock.monotonic().saturating_sub(started);
         log_answer(&response, id, &ask.parts, taken);
         let status = response.status().as_u16();
@@ -259,13 +263,14 @@ fn error_response(error: &RegistryError, id: RequestId, method: &Method) -> Resp
     response.body(body).expect("every header is made here, of printable ASCII")
 }
 
-fn finish(response: &mut Response<Body>, id: RequestId) {
+fn finish(response: &mut Response<Body>, id: RequestId, epoch: Epoch) {
     const REGISTRY_2: HeaderValue = HeaderValue::from_static("registry/2.0");
     const NO_SNIFF: HeaderValue = HeaderValue::from_static("nosniff");
     let headers = response.headers_mut();
     headers.insert(DOCKER_API_VERSION, REGISTRY_2);
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, NO_SNIFF);
     headers.insert(X_REQUEST_ID, headers::ascii(id.text()));
+    headers.insert(ATOLL_EPOCH, HeaderValue::from(epoch.0));
 }
 
 fn log_error(error: &RegistryError, id: RequestId, parts: &Parts) {

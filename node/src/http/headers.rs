@@ -18,6 +18,8 @@ pub const OCI_SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
 pub const OCI_TAG: HeaderName = HeaderName::from_static("oci-tag");
 /// The filters that a referrers listing obeyed.
 pub const OCI_FILTERS_APPLIED: HeaderName = HeaderName::from_static("oci-filters-applied");
+/// The number of the view that the answering node has: a client whose own is lower asks for the view.
+pub const ATOLL_EPOCH: HeaderName = HeaderName::from_static("atoll-epoch");
 /// Ties an answer to the log.
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 

@@ -3,7 +3,8 @@
 use std::{borrow::Cow, num::NonZeroUsize};
 
 use atoll_core::{
-    Digest, RepoName,
+    Algorithm, Digest, RepoName,
+    etag::{EntityTag, EntityTags},
     pagination::Page,
     ring::Points,
     route::Route,
@@ -60,11 +61,24 @@ impl Api {
     }
 
     /// `GET /v2/_atoll/view`: what a client needs to find the owners of a digest by itself. The ring
-    /// is long, so it comes only when it is asked for (`?ring=1`).
+    /// is long, so it comes only when it is asked for (`?ring=1`), and not when the client has it
+    /// (`If-None-Match`).
     pub(super) fn view(&self, ask: &Ask) -> Response<Body> {
         let with_ring =
             pairs(ask.parts.uri.query()).any(|(key, value)| key == "ring" && value == "1");
-        json_answer(headers::JSON, &describe(&self.registry.blobs().cluster().view(), with_ring))
+        let view = self.registry.blobs().cluster().view();
+        let named = view_name(&view, with_ring);
+        let known = EntityTags::parse(ask.header_lines(header::IF_NONE_MATCH)).ok().flatten();
+        let is_news = known.is_none_or(|known| known.if_none_match(Some(&EntityTag::of(&named))));
+        let mut answer = if is_news {
+            json_answer(headers::JSON, &describe(&view, with_ring))
+        } else {
+            let mut answer = Response::new(Body::empty());
+            *answer.status_mut() = StatusCode::NOT_MODIFIED;
+            answer
+        };
+        answer.headers_mut().insert(header::ETAG, headers::ascii(format!("\"{named}\"")));
+        answer
     }
 
     /// `GET /v2/_oci/ext/discover`: what is served beyond the spec.
@@ -148,6 +162,14 @@ fn artifact_type(ask: &Ask) -> Result<Option<String>, RegistryError> {
     }
     // Media types hold no space; where one arrives, somebody sent a bare `+`.
     Ok(Some(value.replace(' ', "+")))
+}
+
+/// What tells one description of a view from every other: what it is made from. The number of a
+/// view is agreed on, and what describes it is a part of this program.
+fn view_name(view: &View, with_ring: bool) -> Digest {
+    let program = env!("CARGO_PKG_VERSION");
+    let parts = format!("{program} {} {} {with_ring}", view.cluster_id, view.epoch);
+    Digest::of(Algorithm::Sha256, parts.as_bytes())
 }
 
 /// A view as clients read it.

@@ -28,6 +28,7 @@ use super::{
     settings::MetadataSettings,
     state::{Snapshot, StateStore},
     state_machine::StateMachine,
+    story,
 };
 use crate::io::{Io, disk::create_dir_all_durable, rt::blocking};
 
@@ -77,6 +78,7 @@ impl Group {
         let raft = raft.map_err(|error| not_started(id, error))?;
         let reads =
             ReadIndex::start(id, raft.clone(), peers.clone(), settings.read_deadline, stop.clone());
+        tokio::spawn(story::tell(id, raft.metrics(), stop.clone()));
         let proposer = Proposer::start(id, raft.clone(), io.clone(), stop);
         let receiving = Arc::new(Semaphore::new(1));
         let settled = AtomicU64::new(0);

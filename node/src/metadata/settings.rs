@@ -42,8 +42,8 @@ pub struct MetadataSettings {
     pub entries_kept: u64,
     /// Leader to follower, when there is nothing to replicate.
     pub heartbeat_interval: Duration,
-    /// A follower that heard nothing for a time drawn between this and `election_timeout_max`
-    /// stands for election.
+    /// A follower that heard nothing for `election_timeout_max`, and then for a time drawn between
+    /// this and `election_timeout_max`, stands for election; before the former it votes for nobody.
     pub election_timeout_min: Duration,
     /// Upper end of that draw.
     pub election_timeout_max: Duration,
@@ -61,16 +61,17 @@ impl Default for MetadataSettings {
             found: true,
             voters: BTreeMap::from([(1, String::new())]),
             cluster_id: "atoll".to_owned(),
-            submit_deadline: Duration::from_secs(5),
-            read_deadline: Duration::from_secs(5),
+            // Longer than two elections in a row, so that clients see neither.
+            submit_deadline: Duration::from_secs(10),
+            read_deadline: Duration::from_secs(10),
             open_deadline: Duration::from_secs(60),
             snapshot_interval: 8192,
             entries_kept: 1024,
             // Every message to a follower has one interval to be answered: a busy machine that takes
             // longer than that would never replicate.
             heartbeat_interval: Duration::from_millis(250),
-            election_timeout_min: Duration::from_millis(750),
-            election_timeout_max: Duration::from_millis(1500),
+            election_timeout_min: Duration::from_millis(500),
+            election_timeout_max: Duration::from_millis(1000),
             log_cache_bytes: 8 << 20,
             state_cache_bytes: 64 << 20,
         }

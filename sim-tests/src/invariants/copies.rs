@@ -33,6 +33,8 @@ pub struct Copies<'a> {
     pub fleet: &'a Fleet,
     /// What was pushed.
     pub book: &'a Book,
+    /// Is rot found by itself before this ends?
+    pub is_scrubbed: bool,
     /// What is there: owners must have these.
     pub present: BTreeSet<Digest>,
     /// Where blobs are collected: what manifests need. Everything else must go.
@@ -73,7 +75,7 @@ impl Copies<'_> {
             let owners: Vec<Machine> =
                 owners.iter().filter_map(|node| self.fleet.machine_of(&view, *node)).collect();
             for owner in &owners {
-                if !self.is_good(owner, digest) {
+                if !self.is_good(owner, digest) && !self.is_latent(owner, digest) {
                     wrong.push(format!("{} has no good copy of {}", owner.name(), short(digest)));
                 }
             }
@@ -88,6 +90,11 @@ impl Copies<'_> {
             wrong.extend(garbage(needed, &machines, &held));
         }
         wrong
+    }
+
+    /// Rot that nobody has met yet.
+    fn is_latent(&self, machine: &Machine, digest: &Digest) -> bool {
+        !self.is_scrubbed && self.book.lock().rotten.contains(&(machine.number, *digest))
     }
 
     fn is_good(&self, machine: &Machine, digest: &Digest) -> bool {

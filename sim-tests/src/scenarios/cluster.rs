@@ -24,7 +24,7 @@ use crate::{
     draw::Draw,
     events,
     history::Book,
-    invariants::{copies::Copies, errors, tasks, views},
+    invariants::{bounds, copies::Copies, errors, tasks, views},
     nemesis::{READY, atlas::Atlas, squad::Squad},
     oracle, trace,
     workload::{user::User, walk::Walk},
@@ -38,6 +38,9 @@ const SETTLE: Duration = Duration::from_secs(30);
 /// How long copies may take to be where they belong: some rounds of repair, and of the grace that
 /// copies of others have; and of collections, where blobs must be old enough first.
 const HEAL: Duration = Duration::from_secs(90);
+
+/// How long nodes may take to come to rest when copies are in order.
+const REST: Duration = Duration::from_secs(20);
 
 /// The machines, and what everybody did.
 struct Cluster {
@@ -167,6 +170,7 @@ impl Cluster {
         let present = std::mem::take(&mut self.book().lock().present);
         violations.extend(self.heal(present).await.err());
         let machines = self.fleet().machines();
+        violations.extend(bounds::wait(&machines, REST, self.book()).await.err());
         match tasks::expect_few(&machines) {
             Ok(most) => trace::note("cluster", format_args!("at most {most} tasks")),
             Err(why) => violations.push(why),
@@ -193,7 +197,9 @@ impl Cluster {
             // The rest may be collected while this waits.
             present.retain(|digest| needed.contains(digest));
         }
-        let copies = Copies { fleet: self.fleet(), book: self.book(), present, needed };
+        let (fleet, book) = (self.fleet(), self.book());
+        let is_scrubbed = self.size.rates.scrub < HEAL;
+        let copies = Copies { fleet, book, is_scrubbed, present, needed };
         let taken = copies.wait(HEAL).await?;
         trace::note("cluster", format_args!("copies are in order after {taken:?}"));
         Ok(())

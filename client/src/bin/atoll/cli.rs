@@ -3,22 +3,29 @@
 use std::time::Duration;
 
 use atoll_core::admin::{Change, NodeChange, Target};
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, ColorChoice, Parser, Subcommand, ValueEnum};
 
-use crate::{admin::AdminAddress, human};
+use crate::{admin::AdminAddress, human, images::ImageCommand};
 
-/// Tools for a registry that is its own storage cluster.
+/// Images in and out of a registry that is its own storage cluster, and tools for who runs one.
 #[derive(Debug, Parser)]
-#[command(name = "atoll", version, about)]
+#[command(name = "atoll", version)]
 pub struct Cli {
+    /// Colours on standard error
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    pub color: ColorChoice,
     #[command(subcommand)]
     pub command: Command,
 }
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    #[command(flatten)]
+    Images(ImageCommand),
     /// Look at a cluster and change who belongs to it
     Ctl(Ctl),
+    /// A registry on loopback for docker, containerd and podman of this machine
+    Agent(crate::agent::Agent),
 }
 
 #[derive(Debug, Args)]
@@ -56,7 +63,7 @@ pub struct Options {
 pub enum Output {
     /// Aligned, for people
     Table,
-    /// As the node answered, for programs
+    /// For programs
     Json,
 }
 
@@ -187,8 +194,10 @@ mod tests {
     use super::*;
 
     fn ctl(words: &[&str]) -> Result<Ctl, clap::Error> {
-        let Command::Ctl(ctl) = Cli::try_parse_from(["atoll", "ctl"].iter().chain(words))?.command;
-        Ok(ctl)
+        match Cli::try_parse_from(["atoll", "ctl"].iter().chain(words))?.command {
+            Command::Ctl(ctl) => Ok(ctl),
+            other => panic!("{other:?}"),
+        }
     }
 
     #[test]

@@ -9,18 +9,15 @@ use serde_json::json;
 
 use crate::{
     admin::{Admin, Answer, escaped},
-    cli::{
-        ChangeOptions, Cli, Command, Ctl, CtlCommand, Output, PlanCommand, StatusOptions,
-        TokenCommand,
-    },
+    cli::{ChangeOptions, Ctl, CtlCommand, Output, PlanCommand, StatusOptions, TokenCommand},
     print,
     problem::Problem,
     render, watch,
 };
 
 /// Runs one call.
-pub async fn run(cli: Cli) -> Result<(), Problem> {
-    let Command::Ctl(Ctl { options, command }) = cli.command;
+pub async fn run(call: Ctl) -> Result<(), Problem> {
+    let Ctl { options, command } = call;
     let admin = Admin::new(options.admin.clone(), options.timeout);
     let tool = Tool { admin, output: options.output };
     match command {

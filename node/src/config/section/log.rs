@@ -13,8 +13,9 @@ section! {
     Log = "log";
 
     /// The least severe level that is written, with exceptions by module. The Raft library narrates
-    /// each of its steps at `info`, which only its authors can use.
-    level: LogFilter = "info,openraft=warn";
+    /// each of its steps, and every message that fails while a node is away as an error; the node
+    /// says by itself who leads and what has stopped.
+    level: LogFilter = "info,openraft=off";
 
     /// Form of a line: `text` for people, `json` for machines, `auto` for text on a terminal and
     /// JSON elsewhere.

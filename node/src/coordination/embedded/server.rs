@@ -50,7 +50,7 @@ impl Server {
         let timeout = negotiate(asked, self.tick);
         let timeout_ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
         if Plant::ReuseSession.is_planted()
-            && let Ok((index, found)) = self.look(|snapshot| query::sessions(snapshot))
+            && let Ok((index, found)) = self.look(query::sessions)
             && let Some((id, _)) = found.first()
         {
             return Ok((*id, timeout, Zxid(index)));

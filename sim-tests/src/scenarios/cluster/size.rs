@@ -43,7 +43,7 @@ impl Size {
         let replicas = if draw.chance(0.8) { 3 } else { 2 };
         let mut swarm = Swarm::draw(draw);
         swarm.users = draw.within(2..5);
-        swarm.think_millis = draw.within(100..1_500);
+        swarm.think_millis = draw.within(200..2_500);
         swarm.blob_bytes_max = *draw.pick(&[5_000, 80_000]);
         swarm.uploads_end = true;
         let is_on = |fault: &Fault| !overrides::is_off(fault.name());
@@ -72,7 +72,7 @@ impl Size {
         let down_out = seconds(&[2, 10, 600]);
         let voter_out = seconds(&[3, 30]);
         let repair = seconds(&[2, 10]);
-        let scrub = seconds(&[60, 86_400]);
+        let scrub = seconds(&[20, 86_400]);
         let disowned_grace = seconds(&[1, 10]);
         let gc = seconds(&[2, 5, 10]);
         let gc_min_age = seconds(&[1, 5, 20]);
