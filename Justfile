@@ -90,6 +90,10 @@ elastic *ARGS:
 kill-push *ARGS:
     deploy/cluster/kill_push.py {{ARGS}}
 
+# A million pulls through the library while nodes are killed at random, one at a time.
+mass-pull *ARGS:
+    cargo build --release -p atoll-client --example mass_pull && deploy/cluster/mass_pull.py {{ARGS}}
+
 # Wrong tokens, foreign nodes, plaintext, full disks.
 refusals *ARGS:
     deploy/cluster/refusals.py {{ARGS}}

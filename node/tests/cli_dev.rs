@@ -213,7 +213,7 @@ fn a_node_that_dies_is_told_with_its_log() {
     let log = folder.path().join("node1/atolld.log").display().to_string();
     assert!(told.starts_with("error: node1 ended (signal: 9 (SIGKILL)); its log is "), "{told}");
     assert!(told.contains(&log), "{told}");
-    assert!(told.contains("\"message\":\"starting\""), "the end of the log is shown: {told}");
+    assert!(told.contains("\"message\":\"node is ready\""), "the end of the log is shown: {told}");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! What clients do to the registry.
 
+pub mod aware;
 pub mod content;
 pub mod finish;
 mod pull;

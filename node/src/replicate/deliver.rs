@@ -12,11 +12,16 @@ use super::{
     client::{DATA_BYTES, Peer},
     debts::Debts,
     outgoing::{Ack, Order, Outgoing},
+    presence::Presence,
 };
 use crate::io::Sometimes;
 
 /// How long a hint is kept. Then repair has long found the copy that is missing.
 pub const HINT_AGE_MAX: Duration = Duration::from_secs(3600);
+
+/// From what age on a debt is dropped when nobody has the blob any more: longer than a push takes from
+/// its first note to its last copy.
+const GONE_AGE_MIN: Duration = Duration::from_secs(60);
 
 /// How often it is looked for copies to deliver.
 const INTERVAL: Duration = Duration::from_millis(500);
@@ -63,8 +68,10 @@ impl Replicator {
         let is_down = |node| view.members.contains_key(&node) && !view.is_up(node);
         let due = debts.due(BATCH, age_max, is_down);
         let deliveries = stream::iter(due).map(|(node, digest, age)| async move {
-            let outcome =
-                if age > age_max { Delivery::Moot } else { self.deliver_one(node, &digest).await };
+            let outcome = match age > age_max {
+                true => Delivery::Moot,
+                false => self.deliver_one(node, &digest, age).await,
+            };
             match outcome {
                 Delivery::Done => {
                     debts.settle(node, &digest).await;
@@ -82,7 +89,7 @@ impl Replicator {
         deliveries.buffer_unordered(AT_ONCE).collect::<()>().await;
     }
 
-    async fn deliver_one(&self, node: NodeId, digest: &Digest) -> Delivery {
+    async fn deliver_one(&self, node: NodeId, digest: &Digest, age: Duration) -> Delivery {
         let view = self.cluster().view();
         if !view.members.contains_key(&node) {
             return Delivery::Moot;
@@ -101,14 +108,23 @@ impl Replicator {
             Ok(Some(_)) => Delivery::Done,
             _ if node == self.cluster().me() => match self.pull(digest).await {
                 Ok(_) => Delivery::Done,
-                Err(_) => Delivery::Later,
+                Err(_) => self.unless_gone(digest, age).await,
             },
             // The copy is at another owner: who lacks it gets it from there.
             _ => match Peer::new(self.cluster(), node).fetch(digest).await {
                 Ok(_) => Delivery::Done,
-                Err(_) => Delivery::Later,
+                Err(_) => self.unless_gone(digest, age).await,
             },
         }
+    }
+
+    /// What was collected meanwhile is owed to nobody. A young debt may be noted before its copy is
+    /// there.
+    async fn unless_gone(&self, digest: &Digest, age: Duration) -> Delivery {
+        if age >= GONE_AGE_MIN && self.find(digest).await == Presence::Absent {
+            return Delivery::Moot;
+        }
+        Delivery::Later
     }
 
     /// Sends this node's copy to `node`, unless it has one.

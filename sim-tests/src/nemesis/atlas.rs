@@ -141,3 +141,59 @@ impl Atlas {
             || self.excused_until.is_some_and(|until| Instant::now() < until)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MEMBERS: [u8; 5] = [1, 2, 3, 4, 5];
+
+    /// Leases at random as long as there is anything to lease.
+    fn exhaust(faults: &[Fault], out_max: usize, seed: u64) -> Vec<(Fault, u8)> {
+        let mut draw = Draw::new(seed, 0);
+        let mut atlas = Atlas::new(out_max, 3..=7, 4);
+        let attempts = (0..200).filter_map(|_| {
+            let fault = *draw.pick(faults);
+            Some((fault, atlas.lease(fault, &MEMBERS, &mut draw)?))
+        });
+        attempts.collect()
+    }
+
+    #[test]
+    fn a_machine_has_one_fault_and_a_minority_is_out() {
+        for seed in 0..200 {
+            let struck = exhaust(&[Fault::Kill, Fault::Pause, Fault::CutLink], 2, seed);
+            assert_eq!(struck.len(), 2, "{struck:?}");
+            assert_ne!(struck[0].1, struck[1].1);
+        }
+    }
+
+    #[test]
+    fn copies_of_one_machine_are_damaged_and_those_of_no_other() {
+        for seed in 0..200 {
+            let damage = [Fault::Rot, Fault::Misdirected, Fault::Replace];
+            let struck = exhaust(&damage, 2, seed);
+            assert!(struck.len() == 1 && struck[0].1 == 4, "{struck:?}");
+        }
+    }
+
+    #[test]
+    fn a_machine_that_was_replaced_leaves_no_weak_one() {
+        let (mut draw, mut atlas) = (Draw::new(1, 0), Atlas::new(2, 3..=7, 4));
+        assert_eq!(atlas.lease(Fault::Replace, &MEMBERS, &mut draw), Some(4));
+        atlas.give_back(4);
+        atlas.common.clear();
+        for fault in [Fault::Rot, Fault::Misdirected, Fault::Replace] {
+            assert_eq!(atlas.lease(fault, &MEMBERS, &mut draw), None);
+        }
+    }
+
+    #[test]
+    fn members_change_one_at_a_time_and_enough_stay() {
+        let (mut draw, mut atlas) = (Draw::new(1, 0), Atlas::new(5, 3..=5, 4));
+        assert_eq!(atlas.lease(Fault::Join, &MEMBERS, &mut draw), None);
+        assert_eq!(atlas.lease(Fault::Drain, &MEMBERS[..3], &mut draw), None);
+        assert!(atlas.lease(Fault::Drain, &MEMBERS, &mut draw).is_some());
+        assert_eq!(atlas.lease(Fault::Replace, &MEMBERS, &mut draw), None);
+    }
+}

@@ -39,8 +39,9 @@ const SETTLE: Duration = Duration::from_secs(30);
 /// copies of others have; and of collections, where blobs must be old enough first.
 const HEAL: Duration = Duration::from_secs(90);
 
-/// How long nodes may take to come to rest when copies are in order.
-const REST: Duration = Duration::from_secs(20);
+/// How long nodes may take to come to rest when copies are in order: what is owed of a blob that was
+/// collected is dropped after a minute, and tried at most a minute apart.
+const REST: Duration = Duration::from_secs(130);
 
 /// The machines, and what everybody did.
 struct Cluster {
@@ -144,6 +145,7 @@ impl Cluster {
             tokio::spawn(self.squad.clone().strike_until(end, draw))
         };
         let strikers: Vec<_> = (0..self.size.strikers).map(striker).collect();
+        let listening = tokio::spawn(watch_errors(self.squad.clone()));
         let mut outcome = Ok(());
         for striker in strikers {
             let struck = striker.await.map_err(|error| format!("a striker ended early: {error}"));
@@ -153,6 +155,7 @@ impl Cluster {
         for user in users {
             user.await.map_err(|error| format!("a user ended early: {error}"))?;
         }
+        listening.abort();
         madsim::buggify::disable();
         partition::heal_all();
         outcome
@@ -215,5 +218,19 @@ impl Cluster {
         }
         events::take_errors();
         machines.iter().for_each(Machine::restart);
+    }
+}
+
+/// Judges every ERROR soon, while it is known what it may come from.
+async fn watch_errors(squad: Squad) {
+    loop {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let outcome = {
+            let atlas = squad.atlas();
+            errors::expect_none(|line| atlas.excuses(line))
+        };
+        if let Err(why) = outcome {
+            squad.book.lock().violation(why);
+        }
     }
 }

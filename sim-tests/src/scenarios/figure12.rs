@@ -3,7 +3,7 @@
 //! Nobody who pulls from the others may notice: no pull fails, nothing that was acknowledged is lost.
 //! The views say that the node is down when its session ends, and that it is back at once.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use atoll_core::Digest;
 use tokio::time::Instant;
@@ -18,6 +18,7 @@ use crate::{
     nemesis::{READY, operator::Operator},
     oracle, trace,
     workload::{
+        aware::Aware,
         content::{self, Blob},
         push::Upload,
         user::{Answer, User},
@@ -28,6 +29,8 @@ use crate::{
 const NODES: u8 = 5;
 /// Users, each at a survivor.
 const USERS: u64 = 6;
+/// Users of the replica-aware client, which know every machine.
+const AWARE: u64 = 2;
 /// When the machine dies, when it is back, and when the run ends.
 const KILL: Duration = Duration::from_secs(20);
 const BACK: Duration = Duration::from_secs(30);
@@ -106,6 +109,13 @@ async fn story(
             tokio::spawn(Load { user, draw, number, images: Vec::new() }.run(begun + END))
         })
         .collect();
+    let seeds: Vec<SocketAddr> = fleet.machines().iter().map(|machine| machine.http).collect();
+    let mut aware = Vec::new();
+    for number in 0..AWARE {
+        let draw = Draw::new(seed, 200 + number);
+        let user = Aware::new(number, &seeds, draw, book.clone())?;
+        aware.push(tokio::spawn(user.run(begun + END)));
+    }
     tokio::time::sleep(KILL).await;
     let operator = Operator { fleet: fleet.clone(), book: book.clone() };
     let leader = operator.leader(&survivors[0]).await;
@@ -120,7 +130,7 @@ async fn story(
     victim.wait_ready(READY).await?;
     let taken = sessions::watch_return(fleet, &victim).await?;
     trace::note("nemesis", format_args!("back everywhere after {taken:?}"));
-    for user in users {
+    for user in users.into_iter().chain(aware) {
         user.await.map_err(|error| format!("a user ended early: {error}"))?;
     }
     fleet.settle(SETTLE).await?;
