@@ -76,12 +76,9 @@ impl Scenario {
         match self {
             Scenario::Mixed => matches!(point, DiskFull | Quarantined | UploadRestored),
             Scenario::Cluster => !matches!(point, DiskFull | ResumedMidBody | UploadRestored),
-            Scenario::Fence => false,
+            Scenario::Figure12 | Scenario::Fence => false,
             Scenario::Relay => matches!(point, ResumedMidBody),
-            Scenario::Crash(_)
-            | Scenario::Outage(_)
-            | Scenario::Figure12
-            | Scenario::FailedSync => false,
+            Scenario::Crash(_) | Scenario::Outage(_) | Scenario::FailedSync => false,
         }
     }
 
