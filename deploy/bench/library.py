@@ -149,10 +149,12 @@ def hit_ratio(options, work):
 
 
 def large_layers(options, work):
-    rows, size = [], options.large_mib << 20
+    rows = []
     with Cluster(os.path.join(work.path, "large"), binary(), {"log.level": "error"}) as cluster:
         cluster.found(3)
-        blob = images.push_blob(Wire(cluster.members[0].address), REPOSITORY, random.Random("library/large").randbytes(size), whole=False)
+        rng = random.Random("library/large")
+        content = b"".join(rng.randbytes(1 << 20) for _ in range(options.large_mib))
+        blob = images.push_blob(Wire(cluster.members[0].address), REPOSITORY, content, whole=False)
         path = os.path.join(work.path, "large-trace")
         with open(path, "w", encoding="utf-8") as file:
             file.write(f"{blob.digest} {blob.size}\n" * options.large_pulls)
