@@ -6,11 +6,17 @@
 #![allow(clippy::disallowed_methods, reason = "this is no node: it starts processes, keeps logs")]
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::BTreeMap,
     fs::{self, File},
     os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
     process::{Child, Command},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+        mpsc,
+    },
+    thread,
     time::Instant,
 };
 
@@ -101,32 +107,62 @@ impl Ended {
     }
 }
 
+/// Runs the jobs, `parallel` at a time, and hands each to `each` when it ended, in order. Stops
+/// starting more when `each` answers false.
+///
+/// # Errors
+/// When a process cannot be started, or its output not be read.
+pub fn run_all<J: Iterator<Item = Job> + Send>(
+    jobs: impl IntoIterator<Item = Job, IntoIter = J>,
+    parallel: usize,
+    mut each: impl FnMut(Ended) -> bool,
+) -> anyhow::Result<()> {
+    fs::create_dir_all(LOG_FOLDER).with_context(|| format!("create `{LOG_FOLDER}`"))?;
+    let jobs = Mutex::new(jobs.into_iter().enumerate());
+    let goes_on = AtomicBool::new(true);
+    let (tell, ended) = mpsc::channel();
+    thread::scope(|scope| {
+        for _ in 0..parallel.max(1) {
+            let (jobs, goes_on, tell) = (&jobs, &goes_on, tell.clone());
+            scope.spawn(move || {
+                while goes_on.load(Relaxed) {
+                    let next = jobs.lock().unwrap_or_else(PoisonError::into_inner).next();
+                    let Some((turn, job)) = next else { break };
+                    if tell.send((turn, start(job).and_then(end))).is_err() {
+                        break;
+                    }
+                }
+            });
+        }
+        drop(tell);
+        let outcome = in_turn(ended, |run| Ok(goes_on.fetch_and(each(run?), Relaxed)).map(drop));
+        goes_on.store(false, Relaxed);
+        outcome
+    })
+}
+
+/// Hands on what comes in any order, one turn after the other.
+fn in_turn<T>(
+    values: impl IntoIterator<Item = (usize, T)>,
+    mut each: impl FnMut(T) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let mut early = BTreeMap::new();
+    let mut turn = 0;
+    for (its, value) in values {
+        early.insert(its, value);
+        while let Some(value) = early.remove(&turn) {
+            turn += 1;
+            each(value)?;
+        }
+    }
+    Ok(())
+}
+
 struct Running {
     job: Job,
     child: Child,
     output: PathBuf,
     log: PathBuf,
-}
-
-/// Runs the jobs, `parallel` at a time, and hands each to `each` when it ended, in order. Stops
-/// starting more when `each` answers false.
-pub fn run_all(
-    jobs: impl IntoIterator<Item = Job>,
-    parallel: usize,
-    mut each: impl FnMut(Ended) -> bool,
-) -> anyhow::Result<()> {
-    fs::create_dir_all(LOG_FOLDER).with_context(|| format!("create `{LOG_FOLDER}`"))?;
-    let mut jobs = jobs.into_iter();
-    let mut running = VecDeque::new();
-    let mut goes_on = true;
-    loop {
-        while goes_on && running.len() < parallel.max(1) {
-            let Some(job) = jobs.next() else { break };
-            running.push_back(start(job)?);
-        }
-        let Some(oldest) = running.pop_front() else { return Ok(()) };
-        goes_on &= each(end(oldest)?);
-    }
 }
 
 fn start(job: Job) -> anyhow::Result<Running> {

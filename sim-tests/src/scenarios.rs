@@ -4,6 +4,8 @@ pub mod cluster;
 pub mod crash;
 pub mod fence;
 pub mod figure12;
+pub mod gc_race;
+pub mod laggard;
 pub mod mixed;
 pub mod outage;
 pub mod relay;
@@ -44,6 +46,10 @@ pub enum Scenario {
     Fence,
     /// Long pulls while owners die.
     Relay,
+    /// Pushes at a node that hears of new views late.
+    Laggard,
+    /// Blobs that are needed again while they are collected.
+    GcRace,
     /// Random clients, failed syncs, and a restart that does not reboot the machine. Not survived
     /// yet: kept to be run by whoever mends that, and no part of `sim ci`.
     FailedSync,
@@ -61,14 +67,22 @@ impl Scenario {
                 Scenario::Figure12,
                 Scenario::Fence,
                 Scenario::Relay,
+                Scenario::Laggard,
+                Scenario::GcRace,
                 Scenario::FailedSync,
             ])
             .collect()
     }
 
     /// Those that draw everything from the seed.
-    pub const SWARM: [Scenario; 4] =
-        [Scenario::Cluster, Scenario::Mixed, Scenario::Fence, Scenario::Relay];
+    pub const SWARM: [Scenario; 6] = [
+        Scenario::Cluster,
+        Scenario::Mixed,
+        Scenario::Fence,
+        Scenario::Relay,
+        Scenario::Laggard,
+        Scenario::GcRace,
+    ];
 
     /// Must enough seeds of it take this path?
     pub fn takes(self, point: Sometimes) -> bool {
@@ -76,7 +90,7 @@ impl Scenario {
         match self {
             Scenario::Mixed => matches!(point, DiskFull | Quarantined | UploadRestored),
             Scenario::Cluster => !matches!(point, DiskFull | ResumedMidBody | UploadRestored),
-            Scenario::Figure12 | Scenario::Fence => false,
+            Scenario::Figure12 | Scenario::Fence | Scenario::Laggard | Scenario::GcRace => false,
             Scenario::Relay => matches!(point, ResumedMidBody),
             Scenario::Crash(_) | Scenario::Outage(_) | Scenario::FailedSync => false,
         }
@@ -92,6 +106,8 @@ impl Scenario {
             Scenario::Figure12 => "figure12",
             Scenario::Fence => "fence",
             Scenario::Relay => "relay",
+            Scenario::Laggard => "laggard",
+            Scenario::GcRace => "gc-race",
             Scenario::FailedSync => "failed-sync",
         }
     }
@@ -106,6 +122,8 @@ impl Scenario {
             Scenario::Figure12 => "five nodes, one is killed under load and comes back",
             Scenario::Fence => "nodes cut off or frozen: no lease outlasts its session",
             Scenario::Relay => "long pulls through nodes without a copy, while owners die",
+            Scenario::Laggard => "pushes at a node that hears late of a ring that changes",
+            Scenario::GcRace => "blobs that are needed again while they are collected",
             Scenario::FailedSync => "(not survived yet) failed syncs, a restart, later a power cut",
         }
     }
@@ -124,6 +142,8 @@ impl Scenario {
             | Scenario::Figure12
             | Scenario::Fence
             | Scenario::Relay
+            | Scenario::Laggard
+            | Scenario::GcRace
             | Scenario::FailedSync => seed,
         };
         let runtime = Runtime::with_seed_and_config(runtime_seed, madsim::Config::default());
@@ -140,6 +160,8 @@ impl Scenario {
                     Scenario::Figure12 => figure12::run(seed).await,
                     Scenario::Fence => fence::run(seed).await,
                     Scenario::Relay => relay::run(seed).await,
+                    Scenario::Laggard => laggard::run(seed).await,
+                    Scenario::GcRace => gc_race::run(seed).await,
                     Scenario::FailedSync => mixed::run(seed, Some(Fault::FailedSync)).await,
                 }
             });

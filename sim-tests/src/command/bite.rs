@@ -22,20 +22,8 @@ const fn story(plant: Plant, story: Story, stride: u64) -> Trap {
     Trap { plant, scenario: Scenario::Crash(story), stride, seeds_max: 200, is_quick: false }
 }
 
-const fn alone(plant: Plant) -> Trap {
-    Trap { plant, scenario: Scenario::Mixed, stride: 1, seeds_max: 1_000, is_quick: false }
-}
-
-const fn among(plant: Plant) -> Trap {
-    Trap { plant, scenario: Scenario::Cluster, stride: 1, seeds_max: 1_000, is_quick: false }
-}
-
-const fn relayed(plant: Plant) -> Trap {
-    Trap { plant, scenario: Scenario::Relay, stride: 1, seeds_max: 1_000, is_quick: false }
-}
-
-const fn fenced(plant: Plant) -> Trap {
-    Trap { plant, scenario: Scenario::Fence, stride: 1, seeds_max: 1_000, is_quick: false }
+const fn at(scenario: Scenario, plant: Plant) -> Trap {
+    Trap { plant, scenario, stride: 1, seeds_max: 1_000, is_quick: false }
 }
 
 const fn quick(trap: Trap) -> Trap {
@@ -48,27 +36,27 @@ const TRAPS: [Trap; Plant::ALL.len()] = [
     quick(story(Plant::AckBeforeLogSync, Story::TagMove, 3)),
     story(Plant::PurgeUnsynced, Story::Compact, 37),
     story(Plant::RecordBeforeBytes, Story::SessionResume, 3),
-    alone(Plant::SkipBlockCheck),
-    alone(Plant::ReuseRequestId),
-    alone(Plant::IgnoreCondition),
-    alone(Plant::ShortListing),
-    among(Plant::AckFirstCopy),
-    among(Plant::AbsenceFromOne),
-    among(Plant::AcceptStaleEpoch),
-    relayed(Plant::ResumeOffByOne),
-    quick(among(Plant::SkipRelayCheck)),
-    among(Plant::ReportUnsynced),
-    among(Plant::DisownedTooEarly),
-    among(Plant::PinWithoutStamp),
-    among(Plant::DeleteUncondemned),
-    among(Plant::StaleTagRead),
-    among(Plant::AckUnknown),
-    among(Plant::ThinSnapshot),
-    among(Plant::ViewFromGossip),
-    fenced(Plant::LeaseNotFenced),
-    fenced(Plant::HeartbeatUnconfirmed),
-    fenced(Plant::ReuseSession),
-    fenced(Plant::SessionNeverEnds),
+    at(Scenario::Mixed, Plant::SkipBlockCheck),
+    at(Scenario::Mixed, Plant::ReuseRequestId),
+    at(Scenario::Mixed, Plant::IgnoreCondition),
+    at(Scenario::Mixed, Plant::ShortListing),
+    at(Scenario::Cluster, Plant::AckFirstCopy),
+    at(Scenario::Cluster, Plant::AbsenceFromOne),
+    at(Scenario::Laggard, Plant::AcceptStaleEpoch),
+    at(Scenario::Relay, Plant::ResumeOffByOne),
+    quick(at(Scenario::Cluster, Plant::SkipRelayCheck)),
+    at(Scenario::Cluster, Plant::ReportUnsynced),
+    at(Scenario::Cluster, Plant::DisownedTooEarly),
+    at(Scenario::GcRace, Plant::PinWithoutStamp),
+    at(Scenario::Cluster, Plant::DeleteUncondemned),
+    at(Scenario::Cluster, Plant::StaleTagRead),
+    at(Scenario::Cluster, Plant::AckUnknown),
+    at(Scenario::Cluster, Plant::ThinSnapshot),
+    at(Scenario::Cluster, Plant::ViewFromGossip),
+    at(Scenario::Fence, Plant::LeaseNotFenced),
+    at(Scenario::Fence, Plant::HeartbeatUnconfirmed),
+    at(Scenario::Fence, Plant::ReuseSession),
+    at(Scenario::Fence, Plant::SessionNeverEnds),
 ];
 
 /// The end of a run that took longer than it may.

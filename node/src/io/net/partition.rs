@@ -10,6 +10,7 @@ use std::{
     cell::RefCell,
     collections::{BTreeMap, BTreeSet},
     net::{IpAddr, SocketAddr},
+    time::Duration,
 };
 
 use madsim::{
@@ -22,6 +23,8 @@ struct Tables {
     nodes: BTreeMap<IpAddr, NodeId>,
     /// Directed: packets from the first to the second are lost.
     cut: BTreeSet<(NodeId, NodeId)>,
+    /// Directed: what the first sends to the second takes so much longer.
+    slow: BTreeMap<(NodeId, NodeId), Duration>,
     powerless: BTreeSet<NodeId>,
     /// Connections of machines that lost their power, kept open so that nobody hears of their end.
     graves: Vec<(NodeId, TcpStream)>,
@@ -70,6 +73,43 @@ pub fn heal_all() {
     for (from, to) in cuts {
         NetSim::current().unclog_link(from, to);
     }
+}
+
+/// Lets everything that `from` sends to `to` from now on take so much longer than the network takes
+/// anyway. What is under way keeps its delay: bytes never overtake each other.
+pub fn slow(from: NodeId, to: NodeId, longer: Duration) {
+    with(|tables| tables.slow.insert((from, to), longer));
+}
+
+/// Ends [`slow`], for all links.
+pub fn quicken_all() {
+    with(|tables| tables.slow.clear());
+}
+
+/// Ends [`slow`] for a link.
+pub fn quicken(from: NodeId, to: NodeId) {
+    with(|tables| tables.slow.remove(&(from, to)));
+}
+
+/// How much longer the way to node `to` is now.
+pub(super) fn delay(from: IpAddr, to: NodeId) -> Duration {
+    with(|tables| {
+        if tables.slow.is_empty() {
+            return Duration::ZERO;
+        }
+        let from = tables.nodes.get(&from).copied();
+        from.and_then(|from| tables.slow.get(&(from, to)).copied()).unwrap_or_default()
+    })
+}
+
+/// How much longer a way from the current node and back again takes.
+pub(super) fn round_trip_delay(to: IpAddr) -> Duration {
+    let me = madsim::plugin::node();
+    let there = |tables: &mut Tables| {
+        let to = tables.nodes.get(&to).copied()?;
+        tables.slow.get(&(me, to)).copied()
+    };
+    with(there).unwrap_or_default() + delay(to, me)
 }
 
 /// Call before killing a node whose machine loses its power: its connections end without a word,

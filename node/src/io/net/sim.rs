@@ -8,7 +8,8 @@
 //! - short reads and writes, when madsim's buggify is on;
 //! - the end of a peer is seen behind its last bytes, never before them, and as a reset when it left
 //!   bytes unread or lost its power and came back;
-//! - a connection attempt over a cut link or to a machine without power stays unanswered.
+//! - a connection attempt over a cut link or to a machine without power stays unanswered;
+//! - links that are slower than the others, one way or both ([`partition::slow`]).
 //!
 //! Not simulated: bandwidth, and the retransmission time of a connection attempt under loss.
 
@@ -53,6 +54,10 @@ pub(super) async fn accept(listener: &TcpListener) -> io::Result<(Stream, Socket
 /// Never returns when nothing answers: the caller has a time limit.
 pub(super) async fn connect(addr: SocketAddr) -> io::Result<Stream> {
     let mut attempt = 1;
+    let longer = partition::round_trip_delay(addr.ip());
+    if !longer.is_zero() {
+        tokio::time::sleep(longer).await;
+    }
     loop {
         if partition::is_silent(addr) {
             std::future::pending::<()>().await;

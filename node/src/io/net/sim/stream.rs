@@ -1,16 +1,22 @@
 //! One simulated connection.
 
 use std::{
+    collections::VecDeque,
     fmt, io,
+    mem::MaybeUninit,
     net::SocketAddr,
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll, Wake, Waker},
+    time::Duration,
 };
 
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use madsim::{buggify::buggify_with_prob, net::TcpStream, rand::Rng, task::NodeId};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::{Instant, Sleep, sleep_until},
+};
 
 use super::{
     super::partition,
@@ -33,6 +39,9 @@ pub struct SimStream {
     node: NodeId,
     local: SocketAddr,
     peer: SocketAddr,
+    slow: SlowWay,
+    /// madsim's stream has ended.
+    drained: bool,
     /// What arrived of a frame that is not whole yet.
     raw: BytesMut,
     /// Bytes for the reader.
@@ -46,6 +55,43 @@ pub struct SimStream {
     /// The peer takes no more bytes. It is learnt by what arrives, never faster.
     deaf: bool,
     wakers: Arc<Wakers>,
+}
+
+/// What is still under way on a link that is slower than the others, in order.
+#[derive(Default)]
+struct SlowWay {
+    /// Bytes, or the end of the connection, and when they arrive.
+    under_way: VecDeque<(Instant, Option<Bytes>)>,
+    alarm: Option<Pin<Box<Sleep>>>,
+}
+
+impl SlowWay {
+    /// Is anything delayed, now or from before?
+    fn is_on(&self, delay: Duration) -> bool {
+        !delay.is_zero() || !self.under_way.is_empty()
+    }
+
+    /// Takes what madsim delivered.
+    fn send(&mut self, delay: Duration, bytes: Option<Bytes>) {
+        let latest = self.under_way.back().map(|(arrives, _)| *arrives);
+        let arrives = Instant::now() + delay;
+        let arrives = latest.map_or(arrives, |latest| latest.max(arrives));
+        self.under_way.push_back((arrives, bytes));
+    }
+
+    /// What has arrived by now, one after the other; the waker is called for the next.
+    fn arrived(&mut self, context: &mut Context<'_>) -> Option<Option<Bytes>> {
+        let (arrives, _) = self.under_way.front()?;
+        let arrives = *arrives;
+        if arrives > Instant::now() {
+            let alarm = self.alarm.get_or_insert_with(|| Box::pin(sleep_until(arrives)));
+            if alarm.as_mut().poll(context).is_pending() {
+                return None;
+            }
+        }
+        self.alarm = None;
+        self.under_way.pop_front().map(|(_, bytes)| bytes)
+    }
 }
 
 /// What follows the readable bytes.
@@ -92,6 +138,8 @@ impl SimStream {
             local: inner.local_addr()?,
             peer: inner.peer_addr()?,
             inner: Some(inner),
+            slow: SlowWay::default(),
+            drained: false,
             raw: BytesMut::new(),
             readable: BytesMut::new(),
             ungranted: 0,
@@ -154,15 +202,31 @@ impl SimStream {
     fn receive(&mut self) -> bool {
         let waker = Waker::from(Arc::clone(&self.wakers));
         let mut context = Context::from_waker(&waker);
-        let mut chunk = [0; 16 << 10];
-        while let Some(inner) = &mut self.inner {
-            let mut buffer = ReadBuf::new(&mut chunk);
-            match Pin::new(inner).poll_read(&mut context, &mut buffer) {
-                Poll::Pending => return false,
-                Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
-                    self.raw.extend_from_slice(buffer.filled());
+        let mut chunk = [const { MaybeUninit::uninit() }; 16 << 10];
+        let delay = partition::delay(self.peer.ip(), self.node);
+        while let Some(inner) = &mut self.inner
+            && !self.drained
+        {
+            let mut buffer = ReadBuf::uninit(&mut chunk);
+            let bytes = match Pin::new(inner).poll_read(&mut context, &mut buffer) {
+                Poll::Pending => break,
+                Poll::Ready(Ok(())) if !buffer.filled().is_empty() => Some(buffer.filled()),
+                Poll::Ready(_) => None,
+            };
+            self.drained = bytes.is_none();
+            if !self.slow.is_on(delay) {
+                match bytes {
+                    Some(bytes) => self.raw.extend_from_slice(bytes),
+                    None => return true,
                 }
-                Poll::Ready(_) => return true,
+                continue;
+            }
+            self.slow.send(delay, bytes.map(Bytes::copy_from_slice));
+        }
+        while let Some(arrived) = self.slow.arrived(&mut context) {
+            match arrived {
+                Some(bytes) => self.raw.extend_from_slice(&bytes),
+                None => return true,
             }
         }
         false

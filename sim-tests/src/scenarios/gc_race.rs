@@ -1,0 +1,148 @@
+//! Users who come to need blobs at the moment at which they are collected.
+//!
+//! A layer that nobody has needed for a while is condemned, and meanwhile somebody pushes a manifest that
+//! needs it: either the layer stays, or the push is told that it is gone. Every link has a delay of its
+//! own, so that messages of a collection and of a push overtake each other in every order.
+
+use std::time::Duration;
+
+use atoll_node::io::net::partition;
+use tokio::time::Instant;
+
+use super::{Verdict, crash::TUNING, outage::RATES, story::REPO};
+use crate::{
+    cluster::{Machine, Rates, fleet::Fleet},
+    draw::Draw,
+    events,
+    history::Book,
+    linear::Guard,
+    nemesis::READY,
+    oracle, trace,
+    workload::{content, push::Upload, user::User},
+};
+
+/// How long all nodes may take to agree.
+const SETTLE: Duration = Duration::from_secs(30);
+
+/// How long collections and pushes race.
+const RACE: Duration = Duration::from_secs(30);
+
+/// How long the network stays as it is.
+const WEATHER: std::ops::Range<u64> = 500..4_000;
+
+/// Milliseconds by which a link may be slower. What a voter is sent must be answered within a quarter of
+/// a second, or it falls behind.
+const SLOWER: [u64; 6] = [0, 0, 0, 20, 60, 100];
+
+/// Runs a seed.
+pub async fn run(seed: u64) -> Verdict {
+    let mut draw = Draw::new(seed, 1);
+    let nodes = draw.within(3..6);
+    let users = draw.within(3..8);
+    let rates = Rates {
+        replicas: if draw.chance(0.5) { 2 } else { 3 },
+        groups: draw.within(1..3) as u16,
+        session_timeout: Duration::from_secs(3),
+        gc: Some(draw.millis(100..1_000)),
+        gc_min_age: draw.millis(100..1_500),
+        gc_batch: *draw.pick(&[1, 10, 1_000]),
+        ..RATES
+    };
+    trace::note("swarm", format_args!("{nodes} nodes, {users} users, {rates:?}"));
+    let (book, fleet) = (Book::default(), Fleet::new(rates, TUNING, seed));
+    book.lock().collects = true;
+    let mut race = Race { fleet, book: book.clone(), draw, users, min_age: rates.gc_min_age };
+    let mut violations = Vec::new();
+    match race.found(nodes).await {
+        Ok(()) => {
+            race.run().await;
+            violations.extend(race.afterwards().await);
+        }
+        Err(why) => violations.push(why),
+    }
+    violations.append(&mut book.lock().violations);
+    let counts = book.lock().counts.clone();
+    Verdict { violations, counts }
+}
+
+struct Race {
+    fleet: Fleet,
+    book: Book,
+    draw: Draw,
+    users: u64,
+    min_age: Duration,
+}
+
+impl Race {
+    async fn found(&mut self, nodes: u64) -> Result<(), String> {
+        let founder = self.fleet.enlist(None);
+        founder.wait_ready(READY).await?;
+        for _ in 1..nodes {
+            self.fleet.enlist(Some(&founder)).wait_ready(READY).await?;
+        }
+        self.fleet.settle(SETTLE).await.map(drop)
+    }
+
+    async fn run(&mut self) {
+        let end = Instant::now() + RACE;
+        let machines = self.fleet.machines();
+        let users: Vec<_> = (0..self.users)
+            .map(|number| {
+                let at = self.draw.pick(&machines).http;
+                let user = User::new(format!("user{number}"), at, self.book.clone());
+                let draw = Draw::new(self.draw.within(0..u64::MAX), number);
+                tokio::spawn(need_late(user, draw, self.min_age, end))
+            })
+            .collect();
+        while Instant::now() < end {
+            self.draw_delays(&machines);
+            tokio::time::sleep(self.draw.millis(WEATHER)).await;
+        }
+        partition::quicken_all();
+        for user in users {
+            // A task that ended early has left its trace.
+            let _ = user.await;
+        }
+        // A slow network may have made somebody call for help.
+        events::take_errors();
+    }
+
+    fn draw_delays(&mut self, machines: &[Machine]) {
+        partition::quicken_all();
+        for from in machines {
+            for to in machines.iter().filter(|to| to.number != from.number) {
+                let slower = *self.draw.pick(&SLOWER);
+                partition::slow(from.id(), to.id(), Duration::from_millis(slower));
+            }
+        }
+    }
+
+    async fn afterwards(&mut self) -> Vec<String> {
+        let settled = self.fleet.settle(SETTLE).await;
+        let machines = self.fleet.machines();
+        let user = |machine: &Machine| {
+            let name = format!("oracle at {}", machine.name());
+            User::new(name, machine.http, self.book.clone())
+        };
+        let mut users: Vec<User> = machines.iter().map(user).collect();
+        let mut violations = oracle::judge_all(&mut users).await;
+        violations.extend(settled.err());
+        violations
+    }
+}
+
+/// Pushes layers, and manifests that need them when they may be on their way out.
+async fn need_late(mut user: User, mut draw: Draw, min_age: Duration, end: Instant) {
+    let mut serial = 0;
+    while Instant::now() < end {
+        let len = draw.within(1..2_000);
+        let layer = content::blob(&mut draw, len);
+        user.push_blob(REPO, &layer, Upload::PostPut).await;
+        let age = min_age + draw.millis(0..1_500);
+        tokio::time::sleep(age).await;
+        serial += 1;
+        let name = format!("image {serial} of {len} {age:?}");
+        let image = content::manifest(std::slice::from_ref(&layer), &name, None);
+        user.push_manifest(REPO, &image, &[], Guard::Any).await;
+    }
+}
