@@ -29,6 +29,7 @@ mod group;
 mod layout;
 mod log;
 mod membership;
+mod mute;
 mod network;
 pub mod peers;
 mod proposer;

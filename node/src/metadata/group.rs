@@ -20,6 +20,7 @@ use super::{
     layout::{self, GroupPaths},
     log::LogStore,
     membership,
+    mute::Mute,
     network::Network,
     peers::{Call, Peer, Peers},
     proposer::{NotProposed, Proposer},
@@ -72,13 +73,16 @@ impl Group {
     ) -> Result<Self, OpenMetadataError> {
         let (log, state) = open_files(id, io, settings, founded).await?;
         let config = Arc::new(raft_config(id, settings)?);
-        let network = Network { group: id, peers: peers.clone() };
+        let mute = Mute::default();
+        let network = Network { group: id, peers: peers.clone(), mute: mute.clone() };
         let state_machine = StateMachine { store: state.clone() };
         let raft = Raft::new(settings.node, config, network, log.clone(), state_machine).await;
         let raft = raft.map_err(|error| not_started(id, error))?;
         let reads =
             ReadIndex::start(id, raft.clone(), peers.clone(), settings.read_deadline, stop.clone());
         tokio::spawn(story::tell(id, raft.metrics(), stop.clone()));
+        let election_timeout = settings.election_timeout_max;
+        tokio::spawn(mute.watch(id, raft.metrics(), election_timeout, stop.clone()));
         let proposer = Proposer::start(id, raft.clone(), io.clone(), stop);
         let receiving = Arc::new(Semaphore::new(1));
         let settled = AtomicU64::new(0);

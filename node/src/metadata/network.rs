@@ -27,6 +27,7 @@ use tracing::warn;
 
 use super::{
     codec,
+    mute::Mute,
     peers::{Call, Peer, PeerUnreachable, Peers},
     raft::{LogId, NodeId, SnapshotMeta, TypeConfig, Vote},
     transfer::{Sender, SnapshotData},
@@ -52,12 +53,15 @@ pub(super) struct SnapshotHeader {
 pub(super) struct Network {
     pub group: u16,
     pub peers: Arc<dyn Peers>,
+    /// Is this node to tell the others nothing as their leader?
+    pub mute: Mute,
 }
 
 /// A way to one voter of one group.
 pub(super) struct Connection {
     group: u16,
     peers: Arc<dyn Peers>,
+    mute: Mute,
     peer: Peer,
     sent: Option<Sent>,
 }
@@ -88,9 +92,15 @@ impl RaftNetworkFactory<TypeConfig> for Network {
 
     async fn new_client(&mut self, target: NodeId, node: &BasicNode) -> Connection {
         let peer = Peer { id: target, address: node.addr.clone() };
-        Connection { group: self.group, peers: self.peers.clone(), peer, sent: None }
+        let Network { group, peers, mute } = self.clone();
+        Connection { group, peers, mute, peer, sent: None }
     }
 }
+
+/// Why a leader tells a voter nothing.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("no quorum answers this leader")]
+struct Silent;
 
 fn unreachable(error: &(impl std::error::Error + 'static)) -> Unreachable {
     Unreachable::new(error)
@@ -148,6 +158,9 @@ impl RaftNetwork<TypeConfig> for Connection {
         rpc: AppendEntriesRequest<TypeConfig>,
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<NodeId>, RPCError<NodeId, BasicNode, RaftError<NodeId>>> {
+        if self.mute.is_on() {
+            return Err(unreachable(&Silent).into());
+        }
         match rpc.entries.last().map(|entry| entry.log_id) {
             Some(last) => Ok(self.append(rpc, last).await?),
             // A heartbeat says that the leader lives now: an old answer would be worth nothing.
@@ -264,7 +277,7 @@ mod tests {
     #[tokio::test]
     async fn a_disk_slower_than_the_patience_of_the_library_is_waited_for() {
         let slow = Arc::new(Slow::default());
-        let mut network = Network { group: 0, peers: slow.clone() };
+        let mut network = Network { group: 0, peers: slow.clone(), mute: Mute::default() };
         let mut connection = network.new_client(2, &BasicNode::new("there:1")).await;
         let patience = Duration::from_millis(100);
         let option = || RPCOption::new(patience);
@@ -288,7 +301,7 @@ mod tests {
     #[tokio::test]
     async fn other_entries_are_not_answered_for() {
         let slow = Arc::new(Slow::default());
-        let mut network = Network { group: 0, peers: slow.clone() };
+        let mut network = Network { group: 0, peers: slow.clone(), mute: Mute::default() };
         let mut connection = network.new_client(2, &BasicNode::new("there:1")).await;
         let option = || RPCOption::new(DISK);
         let first = connection.append_entries(entries(6), option());

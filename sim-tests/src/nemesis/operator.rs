@@ -49,20 +49,33 @@ impl Operator {
 
     /// The machine hands over what it has, is removed, and is switched off.
     pub async fn drain(&self, machine: &Machine) {
+        if self.hand_over(machine).await {
+            self.remove(machine).await;
+        }
+    }
+
+    /// The machine hands over what it has and stays a member that owns nothing. Answers whether it did.
+    pub async fn hand_over(&self, machine: &Machine) -> bool {
         let name = machine.name();
         if self.order(&format!("/v1/nodes/{name}/drain"), None, machine).await.is_none() {
-            return;
+            return false;
         }
         let begun = tokio::time::Instant::now();
         while !self.is_safe_to_stop(machine).await {
             if begun.elapsed() > DRAIN {
                 self.order(&format!("/v1/nodes/{name}/undrain"), None, machine).await;
                 self.note(format_args!("{name}: the drain is called off"));
-                return;
+                return false;
             }
             tokio::time::sleep(LOOK).await;
         }
-        if self.order(&format!("/v1/nodes/{name}/remove"), None, machine).await.is_some() {
+        true
+    }
+
+    /// Removes a machine that has handed over, and switches it off.
+    pub async fn remove(&self, machine: &Machine) {
+        let path = format!("/v1/nodes/{}/remove", machine.name());
+        if self.order(&path, None, machine).await.is_some() {
             self.book.lock().count("machines that left");
             self.fleet.retire(machine.number);
             machine.kill().await;

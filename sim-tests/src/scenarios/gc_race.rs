@@ -4,7 +4,7 @@
 //! needs it: either the layer stays, or the push is told that it is gone. Every link has a delay of its
 //! own, so that messages of a collection and of a push overtake each other in every order.
 
-use std::time::Duration;
+use std::{ops::Range, time::Duration};
 
 use atoll_node::io::net::partition;
 use tokio::time::Instant;
@@ -31,19 +31,20 @@ const RACE: Duration = Duration::from_secs(30);
 const WEATHER: std::ops::Range<u64> = 500..4_000;
 
 /// Milliseconds by which a link may be slower. What a voter is sent must be answered within a quarter of
-/// a second, or it falls behind.
-const SLOWER: [u64; 6] = [0, 0, 0, 20, 60, 100];
+/// a second, or it falls behind; so most are not.
+const SLOWER: [u64; 10] = [0, 0, 0, 0, 0, 0, 40, 100, 200, 500];
 
 /// Runs a seed.
 pub async fn run(seed: u64) -> Verdict {
     let mut draw = Draw::new(seed, 1);
     let nodes = draw.within(3..6);
-    let users = draw.within(3..8);
+    let users = draw.within(5..25);
+    let interval = draw.millis(100..1_000);
     let rates = Rates {
         replicas: if draw.chance(0.5) { 2 } else { 3 },
         groups: draw.within(1..3) as u16,
         session_timeout: Duration::from_secs(3),
-        gc: Some(draw.millis(100..1_000)),
+        gc: Some(interval),
         gc_min_age: draw.millis(100..1_500),
         gc_batch: *draw.pick(&[1, 10, 1_000]),
         ..RATES
@@ -51,7 +52,8 @@ pub async fn run(seed: u64) -> Verdict {
     trace::note("swarm", format_args!("{nodes} nodes, {users} users, {rates:?}"));
     let (book, fleet) = (Book::default(), Fleet::new(rates, TUNING, seed));
     book.lock().collects = true;
-    let mut race = Race { fleet, book: book.clone(), draw, users, min_age: rates.gc_min_age };
+    let ages = rates.gc_min_age..rates.gc_min_age + interval;
+    let mut race = Race { fleet, book: book.clone(), draw, users, ages };
     let mut violations = Vec::new();
     match race.found(nodes).await {
         Ok(()) => {
@@ -70,7 +72,8 @@ struct Race {
     book: Book,
     draw: Draw,
     users: u64,
-    min_age: Duration,
+    /// How old a layer is when it is collected.
+    ages: Range<Duration>,
 }
 
 impl Race {
@@ -91,7 +94,7 @@ impl Race {
                 let at = self.draw.pick(&machines).http;
                 let user = User::new(format!("user{number}"), at, self.book.clone());
                 let draw = Draw::new(self.draw.within(0..u64::MAX), number);
-                tokio::spawn(need_late(user, draw, self.min_age, end))
+                tokio::spawn(need_late(user, draw, self.ages.clone(), end))
             })
             .collect();
         while Instant::now() < end {
@@ -132,13 +135,13 @@ impl Race {
 }
 
 /// Pushes layers, and manifests that need them when they may be on their way out.
-async fn need_late(mut user: User, mut draw: Draw, min_age: Duration, end: Instant) {
+async fn need_late(mut user: User, mut draw: Draw, ages: Range<Duration>, end: Instant) {
     let mut serial = 0;
     while Instant::now() < end {
         let len = draw.within(1..2_000);
         let layer = content::blob(&mut draw, len);
         user.push_blob(REPO, &layer, Upload::PostPut).await;
-        let age = min_age + draw.millis(0..1_500);
+        let age = draw.millis(ages.start.as_millis() as u64..ages.end.as_millis() as u64);
         tokio::time::sleep(age).await;
         serial += 1;
         let name = format!("image {serial} of {len} {age:?}");

@@ -37,12 +37,17 @@ fn cells() -> Cells {
     Cells::new(CELLS_MAX).expect("the largest number of cells is one of those allowed")
 }
 
+/// Smallest cells whose sums are kept added up as well: a small cluster compares large cells.
+const BLOCK: usize = 256;
+
 /// The sums of all cells, and how far they have come.
 #[derive(Debug)]
 pub(super) struct Sums {
     key: SumKey,
     /// Of the smallest cells; larger ones are runs of these.
     sums: Vec<Sum>,
+    /// Of each [`BLOCK`] of them.
+    blocks: Vec<Sum>,
     seen: Seen,
 }
 
@@ -59,7 +64,8 @@ pub(super) enum Seen {
 
 impl Sums {
     pub fn new(key: SumKey) -> Sums {
-        Sums { key, sums: vec![Sum::default(); CELLS_MAX], seen: Seen::None }
+        let zeros = |count| vec![Sum::default(); count];
+        Sums { key, sums: zeros(CELLS_MAX), blocks: zeros(CELLS_MAX / BLOCK), seen: Seen::None }
     }
 
     pub fn seen(&self) -> &Seen {
@@ -87,10 +93,12 @@ impl Sums {
     }
 
     fn add(&mut self, change: &Change) {
-        let sum = &mut self.sums[cells().cell(&change.digest).0 as usize];
-        sum.mark ^= mark(&self.key, &change.digest);
+        let cell = cells().cell(&change.digest).0 as usize;
         let one = if change.comes { 1 } else { u64::MAX };
-        sum.count = sum.count.wrapping_add(one);
+        let one = Sum { count: one, mark: mark(&self.key, &change.digest) };
+        for sum in [&mut self.sums[cell], &mut self.blocks[cell / BLOCK]] {
+            *sum = plus(*sum, &one);
+        }
     }
 
     /// The sums of some cells; none until all rows were seen.
@@ -99,16 +107,20 @@ impl Sums {
             return None;
         }
         let run = CELLS_MAX / of.count();
+        let (sums, run) = match run / BLOCK {
+            0 => (&self.sums, run),
+            blocks => (&self.blocks, blocks),
+        };
         let sum_of = |cell: &Cell| {
-            let first = cell.0 as usize * run;
-            let parts = self.sums.iter().skip(first).take(run);
-            parts.fold(Sum::default(), |sum, part| Sum {
-                count: sum.count.wrapping_add(part.count),
-                mark: sum.mark ^ part.mark,
-            })
+            let parts = sums.iter().skip(cell.0 as usize * run).take(run);
+            parts.fold(Sum::default(), plus)
         };
         Some(some.iter().map(sum_of).collect())
     }
+}
+
+fn plus(sum: Sum, other: &Sum) -> Sum {
+    Sum { count: sum.count.wrapping_add(other.count), mark: sum.mark ^ other.mark }
 }
 
 #[cfg(test)]

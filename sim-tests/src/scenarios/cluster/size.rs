@@ -38,12 +38,12 @@ pub struct Size {
 impl Size {
     /// Draws them.
     pub fn draw(draw: &mut Draw) -> Size {
-        let nodes = *draw.pick(&[3, 3, 4, 4, 5, 5, 6, 7]);
+        let nodes = *draw.pick(&[3, 3, 3, 4, 4, 5, 6, 7]);
         let nodes = overrides::nodes().unwrap_or(nodes).clamp(1, NODES_MAX);
         let replicas = if draw.chance(0.8) { 3 } else { 2 };
         let mut swarm = Swarm::draw(draw);
         swarm.users = draw.within(2..5);
-        swarm.think_millis = draw.within(200..2_500);
+        swarm.think_millis = draw.within(400..4_000);
         swarm.blob_bytes_max = *draw.pick(&[5_000, 80_000]);
         swarm.uploads_end = true;
         let is_on = |fault: &Fault| !overrides::is_off(fault.name());
@@ -79,7 +79,7 @@ impl Size {
         let collects = draw.chance(0.5) && !overrides::is_off("gc");
         Rates {
             replicas,
-            groups: draw.within(1..4) as u16,
+            groups: *draw.pick(&[1, 1, 2, 3]),
             session_timeout: Duration::from_millis(draw.within(2..7) * 500),
             down_out,
             voter_out,
