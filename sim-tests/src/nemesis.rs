@@ -14,7 +14,10 @@ pub mod squad;
 use std::{path::PathBuf, time::Duration};
 
 use atoll_core::Digest;
-use atoll_node::io::disk::sim::{AfterSyncError, CrashPoint, Faults, Loss};
+use atoll_node::io::{
+    disk::sim::{AfterSyncError, CrashPoint, Faults, Loss},
+    net::partition,
+};
 
 pub use self::fault::Fault;
 use self::links::Links;
@@ -25,6 +28,14 @@ pub const READY: Duration = Duration::from_secs(60);
 
 /// Bytes that a disk writes at once.
 const SECTOR: u64 = 512;
+
+/// Where blobs are, and where they are made.
+const BLOBS: &str = "blobs";
+const UPLOADS: &str = "uploads";
+
+/// Milliseconds by which a link is slower than usual: mostly by nothing, seldom by more than a voter
+/// may take to answer.
+const SLOWER: [u64; 10] = [0, 0, 0, 0, 0, 0, 30, 100, 200, 600];
 
 /// How long a node may take to stop in order: its drain deadline and a little.
 const STOP: Duration = Duration::from_secs(60);
@@ -76,6 +87,8 @@ impl Nemesis {
             Fault::Full => self.full().await?,
             Fault::Rot => self.damage(false),
             Fault::Misdirected => self.damage(true),
+            Fault::LyingSync => self.lie().await?,
+            Fault::ReadRot => self.rot_on_read().await,
             Fault::Slow => self.slow().await,
             Fault::Pause => {
                 self.machine.pause();
@@ -88,6 +101,7 @@ impl Nemesis {
                 links.heal();
             }
             Fault::Lossy => self.lossy().await,
+            Fault::SlowLinks => self.slow_links().await,
             Fault::ClockJump => {
                 let (hours, ppm) = (self.draw.within(0..48), self.draw.within(0..100_000));
                 self.machine.jump_clock(hours as i64 - 24, ppm as i64 - 50_000);
@@ -224,6 +238,41 @@ impl Nemesis {
         };
         let text = format!("bit {bit} of bytes {range:?} of {}", short(&digest));
         trace::note("nemesis", format_args!("{text} at {}", self.machine.name()));
+    }
+
+    /// Blobs were said to have names, until the power went.
+    async fn lie(&mut self) -> Result<(), String> {
+        self.machine.device.set_faults(|faults| {
+            (faults.lying_sync, faults.frail) = (0.5, Some(BLOBS.into()));
+        });
+        self.wait(200..8_000).await;
+        let loss = *self.draw.pick(&Loss::ALL);
+        trace::note("nemesis", format_args!("power cut: {loss:?}"));
+        self.machine.power_cut(loss).await;
+        self.machine.device.set_faults(|faults| (faults.lying_sync, faults.frail) = (0.0, None));
+        self.come_back().await
+    }
+
+    async fn rot_on_read(&mut self) {
+        // Where blobs are made: their files keep the place in mind when they get their names.
+        self.machine.device.set_faults(|faults| {
+            (faults.read_rot, faults.frail) = (0.1, Some(UPLOADS.into()));
+        });
+        self.wait(200..6_000).await;
+        self.machine.device.set_faults(|faults| (faults.read_rot, faults.frail) = (0.0, None));
+    }
+
+    async fn slow_links(&mut self) {
+        let mut all = vec![self.machine.id()];
+        all.extend(self.others.iter().map(|machine| machine.id()));
+        for from in &all {
+            for to in all.iter().filter(|to| *to != from) {
+                let longer = Duration::from_millis(*self.draw.pick(&SLOWER));
+                partition::slow(*from, *to, longer);
+            }
+        }
+        self.wait(1_000..20_000).await;
+        partition::quicken_all();
     }
 
     async fn lossy(&mut self) {

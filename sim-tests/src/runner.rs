@@ -33,6 +33,9 @@ pub const SIMULATED: &str = "simulated ms";
 /// Seconds of real time after which a run is stuck. A run takes one or two on a quiet machine.
 const STUCK_SECONDS: &str = "300";
 
+/// Runs after which a campaign says how far it has come.
+const PROGRESS_RUNS: u64 = 250;
+
 /// Where logs are, below the working directory.
 const LOG_FOLDER: &str = "target/sim-logs";
 
@@ -243,9 +246,14 @@ impl Tally {
         self.counts.get(name).copied().unwrap_or_default()
     }
 
-    /// Adds a run, and tells of it when it failed.
-    pub fn add(&mut self, ended: &Ended) {
+    /// Adds a run of `total`, tells of it when it failed, and now and then how far it has come.
+    pub fn add(&mut self, ended: &Ended, total: u64) {
         self.absorb(ended);
+        let runs = self.passed + self.failed;
+        if runs.is_multiple_of(PROGRESS_RUNS) && runs < total {
+            let (failed, per_minute) = (self.failed, self.per_minute());
+            println!("{runs} of {total} runs, {per_minute:.0} per minute, {failed} failed");
+        }
         if ended.passed {
             return;
         }
@@ -272,11 +280,16 @@ impl Tally {
         of.join(", ")
     }
 
+    fn per_minute(&self) -> f64 {
+        let seconds = self.since.elapsed().as_secs_f64();
+        (self.passed + self.failed) as f64 * 60.0 / seconds.max(0.001)
+    }
+
     /// Prints the sums.
     pub fn print(&self, what: &str) {
         let seconds = self.since.elapsed().as_secs_f64();
         let runs = self.passed + self.failed;
-        let per_minute = runs as f64 * 60.0 / seconds.max(0.001);
+        let per_minute = self.per_minute();
         let hours = self.count(SIMULATED) as f64 / 3_600_000.0;
         println!(
             "{what}: {runs} runs in {seconds:.1} s, {per_minute:.0} per minute, {hours:.2} h simulated"

@@ -18,7 +18,7 @@ pub fn tally(scenario: Scenario, from: u64, count: u64, jobs: usize) -> anyhow::
     let mut tally = Tally::new();
     let seeds = (from..from.saturating_add(count)).map(|seed| Job::new(scenario, seed));
     run_all(seeds, jobs, |ended| {
-        tally.add(&ended);
+        tally.add(&ended, count);
         true
     })?;
     tally.print(scenario.name());

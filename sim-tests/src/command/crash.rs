@@ -35,7 +35,7 @@ pub fn cut(scenario: Scenario, stride: u64, variant: u64, jobs: usize) -> anyhow
     let mut operations = None;
     run_all([Job::new(scenario, base + UNCUT)], 1, |ended| {
         operations = ended.counts().get("operations").copied();
-        tally.add(&ended);
+        tally.add(&ended, 1);
         true
     })?;
     let operations = operations.context("count the operations of the uncut story")?;
@@ -43,7 +43,7 @@ pub fn cut(scenario: Scenario, stride: u64, variant: u64, jobs: usize) -> anyhow
     let cases = (0..2 * operations).step_by(stride.max(1) as usize);
     let expected = cases.clone().count() as u64 + 1;
     run_all(cases.map(|case| Job::new(scenario, base + case)), jobs, |ended| {
-        tally.add(&ended);
+        tally.add(&ended, expected);
         true
     })?;
     tally.print(&format!("{} ({operations} operations, every {stride})", scenario.name()));

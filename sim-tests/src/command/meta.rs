@@ -35,7 +35,7 @@ pub fn tally(count: u64, jobs: usize) -> anyhow::Result<Tally> {
                     format!("VIOLATION two traces: {}", difference(&before, &ended.output));
             }
         }
-        tally.add(&ended);
+        tally.add(&ended, runs(count));
         true
     })?;
     tally.print("meta");

@@ -19,7 +19,7 @@ pub fn run(from: u64, count: u64, jobs: usize) -> anyhow::Result<bool> {
         Job::new(scenario, from.saturating_add(at / turns))
     });
     run_all(seeds, jobs, |ended| {
-        all.add(&ended);
+        all.add(&ended, count);
         of_each.entry(ended.job.scenario.name()).or_default().absorb(&ended);
         true
     })?;

@@ -25,6 +25,10 @@ pub enum Fault {
     Rot,
     /// A sector of a blob is overwritten, as by a write that was meant for another place.
     Misdirected,
+    /// The names of blobs are said to be durable and are not; then the power goes.
+    LyingSync,
+    /// Bits of blobs change on the way from the disk; at rest they are right.
+    ReadRot,
     /// Every disk operation takes long.
     Slow,
     /// The process is frozen.
@@ -36,6 +40,8 @@ pub enum Fault {
     Partition,
     /// Packets are lost and late.
     Lossy,
+    /// What some machines send to some others takes longer, each way by as much as it is drawn.
+    SlowLinks,
     /// The time of day jumps, and the clock runs fast or slow from then on.
     ClockJump,
     /// Whoever leads the group that agrees on views is killed.
@@ -69,7 +75,7 @@ impl Fault {
     ];
 
     /// The classes that a cluster is tried with.
-    pub const OF_CLUSTERS: [Fault; 20] = [
+    pub const OF_CLUSTERS: [Fault; 23] = [
         Fault::Kill,
         Fault::Stop,
         Fault::PowerCut,
@@ -79,11 +85,14 @@ impl Fault {
         Fault::Full,
         Fault::Rot,
         Fault::Misdirected,
+        Fault::LyingSync,
+        Fault::ReadRot,
         Fault::Slow,
         Fault::Pause,
         Fault::CutLink,
         Fault::Partition,
         Fault::Lossy,
+        Fault::SlowLinks,
         Fault::ClockJump,
         Fault::LeaderKill,
         Fault::RollingRestart,
@@ -105,11 +114,14 @@ impl Fault {
             Fault::Full => "full",
             Fault::Rot => "rot",
             Fault::Misdirected => "misdirected",
+            Fault::LyingSync => "lying-sync",
+            Fault::ReadRot => "read-rot",
             Fault::Slow => "slow",
             Fault::Pause => "pause",
             Fault::CutLink => "cut-link",
             Fault::Partition => "partition",
             Fault::Lossy => "lossy",
+            Fault::SlowLinks => "slow-links",
             Fault::ClockJump => "clock-jump",
             Fault::LeaderKill => "leader-kill",
             Fault::RollingRestart => "rolling-restart",
@@ -122,7 +134,8 @@ impl Fault {
     /// May a node call for help because of it? A process that is killed or cut off has no reason.
     pub fn explains_errors(self) -> bool {
         use Fault::{
-            CrashAtOperation, FailedSync, Full, IoErrors, Misdirected, Replace, Rot, SyncErrors,
+            CrashAtOperation, FailedSync, Full, IoErrors, LyingSync, Misdirected, ReadRot, Replace,
+            Rot, SyncErrors,
         };
         matches!(
             self,
@@ -130,7 +143,9 @@ impl Fault {
                 | FailedSync
                 | Full
                 | IoErrors
+                | LyingSync
                 | Misdirected
+                | ReadRot
                 | Replace
                 | Rot
                 | SyncErrors
@@ -139,13 +154,19 @@ impl Fault {
 
     /// Does it take copies away for good? Those of one machine may go, not those of two.
     pub fn damages(self) -> bool {
-        matches!(self, Fault::Rot | Fault::Misdirected | Fault::Replace)
+        use Fault::{LyingSync, Misdirected, ReadRot, Replace, Rot};
+        matches!(self, LyingSync | Misdirected | ReadRot | Replace | Rot)
+    }
+
+    /// Does it take its machine out for a while?
+    pub fn takes_out(self) -> bool {
+        !matches!(self, Fault::Misdirected | Fault::ReadRot | Fault::Rot)
     }
 
     /// Does it concern all machines, so that there is one of its kind at a time?
     pub fn is_common(self) -> bool {
-        use Fault::{Drain, Join, Lossy, Partition, Replace, RollingRestart};
-        matches!(self, Drain | Join | Lossy | Partition | Replace | RollingRestart)
+        use Fault::{Drain, Join, Lossy, Partition, Replace, RollingRestart, SlowLinks};
+        matches!(self, Drain | Join | Lossy | Partition | Replace | RollingRestart | SlowLinks)
     }
 
     /// Does it change who the members are?

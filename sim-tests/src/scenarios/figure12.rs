@@ -28,7 +28,7 @@ use crate::{
 /// Machines.
 const NODES: u8 = 5;
 /// Users, each at a survivor.
-const USERS: u64 = 6;
+const USERS: u64 = 4;
 /// Users of the replica-aware client, which know every machine.
 const AWARE: u64 = 2;
 /// When the machine dies, when it is back, and when the run ends.
@@ -52,7 +52,7 @@ pub async fn run(seed: u64) -> Verdict {
     let mut draw = Draw::new(seed, 1);
     let rates = Rates {
         replicas: 3,
-        groups: draw.within(1..4) as u16,
+        groups: *draw.pick(&[1, 1, 2, 3]),
         session_timeout: Duration::from_millis(draw.within(2..7) * 500),
         down_out: Duration::from_secs(600),
         voter_out: Duration::from_secs(30),
@@ -156,7 +156,7 @@ impl Load {
             if Instant::now() >= end {
                 return;
             }
-            let pause = self.draw.millis(50..700);
+            let pause = self.draw.millis(50..1_500);
             tokio::time::sleep(pause).await;
             if self.images.is_empty() || self.draw.chance(0.2) {
                 self.push(step).await;

@@ -25,7 +25,7 @@ use crate::{
 const SETTLE: Duration = Duration::from_secs(30);
 
 /// How long collections and pushes race.
-const RACE: Duration = Duration::from_secs(30);
+const RACE: Duration = Duration::from_secs(15);
 
 /// How long the network stays as it is.
 const WEATHER: std::ops::Range<u64> = 500..4_000;

@@ -92,7 +92,7 @@ impl Aware {
             if Instant::now() >= end {
                 break;
             }
-            let pause = self.draw.millis(50..700);
+            let pause = self.draw.millis(50..1_500);
             tokio::time::sleep(pause).await;
             let begun = Instant::now();
             let done = if self.images.is_empty() || self.draw.chance(0.2) {

@@ -38,7 +38,7 @@ pub struct Size {
 impl Size {
     /// Draws them.
     pub fn draw(draw: &mut Draw) -> Size {
-        let nodes = *draw.pick(&[3, 3, 3, 4, 4, 5, 6, 7]);
+        let nodes = *draw.pick(&[3, 3, 3, 4, 4, 5, 5, 6, 7]);
         let nodes = overrides::nodes().unwrap_or(nodes).clamp(1, NODES_MAX);
         let replicas = if draw.chance(0.8) { 3 } else { 2 };
         let mut swarm = Swarm::draw(draw);

@@ -22,7 +22,8 @@ impl State {
         self.require_room(1)?;
         let file = self.next_file;
         self.next_file += 1;
-        self.files.insert(file, File { named: true, opens: 1, ..File::default() });
+        let made_at = path.to_owned();
+        self.files.insert(file, File { named: true, opens: 1, made_at, ..File::default() });
         self.tree.link(slot, file);
         Ok(file)
     }
@@ -94,7 +95,7 @@ impl State {
             self.tree.forget(folder, order);
             return Err(io::Error::from_raw_os_error(EIO));
         }
-        if !self.rng.chance(self.faults.lying_sync) {
+        if !(self.faults.is_frail(path) && self.rng.chance(self.faults.lying_sync)) {
             self.tree.sync(folder, order);
         }
         self.sweep();
@@ -112,6 +113,11 @@ impl State {
         self.files.get_mut(&file).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
+    /// May the device lie about this file?
+    fn is_frail(&self, file: FileId) -> bool {
+        self.files.get(&file).is_some_and(|file| self.faults.is_frail(&file.made_at))
+    }
+
     pub(super) fn read_at(
         &mut self,
         file: FileId,
@@ -119,7 +125,7 @@ impl State {
         offset: u64,
     ) -> io::Result<usize> {
         let read = self.file(file)?.content.read(buffer, offset);
-        if read > 0 && self.rng.chance(self.faults.read_rot) {
+        if read > 0 && self.is_frail(file) && self.rng.chance(self.faults.read_rot) {
             let bit = self.rng.below(read as u64 * 8);
             buffer[(bit / 8) as usize] ^= 1 << (bit % 8);
         }
@@ -168,7 +174,7 @@ impl State {
             }
             return Err(io::Error::from_raw_os_error(EIO));
         }
-        if !self.rng.chance(self.faults.lying_sync) {
+        if !(self.is_frail(file) && self.rng.chance(self.faults.lying_sync)) {
             self.file(file)?.content.sync();
         }
         Ok(())

@@ -1,6 +1,11 @@
 //! What can go wrong with a simulated disk. Everything is off by default.
 
-use std::{io, ops::RangeInclusive, time::Duration};
+use std::{
+    io,
+    ops::RangeInclusive,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 /// `EIO`: the device failed.
 pub(super) const EIO: i32 = 5;
@@ -33,6 +38,9 @@ pub struct Faults {
     pub lying_sync: f64,
     /// A read answers with one bit flipped; the bytes at rest stay right.
     pub read_rot: f64,
+    /// Where syncs lie and reads rot: folders below this one, and files that were made below it. Nothing
+    /// stands for everywhere.
+    pub frail: Option<PathBuf>,
     /// A write lands elsewhere in the same file, on a sector border.
     pub misdirected_write: f64,
     /// Size of the device in bytes. Only file lengths are counted.
@@ -56,6 +64,7 @@ impl Default for Faults {
             after_sync_error: AfterSyncError::KeepPages,
             lying_sync: 0.0,
             read_rot: 0.0,
+            frail: None,
             misdirected_write: 0.0,
             capacity: 1 << 40,
             latency: Duration::ZERO..=Duration::ZERO,
@@ -63,6 +72,13 @@ impl Default for Faults {
             stall_time: Duration::ZERO,
             name_order: NameOrder::PerFolder,
         }
+    }
+}
+
+impl Faults {
+    /// May what is at this path be lied about?
+    pub(super) fn is_frail(&self, path: &Path) -> bool {
+        self.frail.as_ref().is_none_or(|frail| path.starts_with(frail))
     }
 }
 

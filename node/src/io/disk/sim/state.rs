@@ -46,6 +46,8 @@ pub(super) struct File {
     pub(super) content: Content,
     /// Handles of this generation.
     pub(super) opens: u64,
+    /// Its path when it was made.
+    pub(super) made_at: PathBuf,
     /// Does a name lead to it, as readers see it?
     pub(super) named: bool,
 }

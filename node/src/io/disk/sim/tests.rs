@@ -248,6 +248,31 @@ fn a_lying_sync_says_ok() {
 }
 
 #[test]
+fn lies_and_rot_stay_where_the_disk_is_frail() {
+    let device = device();
+    let disk = device.mount();
+    disk.create_dir(path("frail")).unwrap();
+    disk.sync_dir(path("")).unwrap();
+    device.set_faults(|faults| {
+        faults.frail = Some("frail".into());
+        (faults.lying_sync, faults.read_rot) = (1.0, 1.0);
+    });
+    for folder in ["", "frail"] {
+        let name = Path::new(folder).join("a");
+        let file = disk.create_new(&name).unwrap();
+        file.write_at(b"a", 0).unwrap();
+        file.sync().unwrap();
+        disk.sync_dir(path(folder)).unwrap();
+    }
+    assert_eq!(contents(&disk, "a").unwrap(), b"a");
+    assert_ne!(contents(&disk, "frail/a").unwrap(), b"a");
+    device.power_cut(Loss::DropAll);
+    let disk = device.mount();
+    assert_eq!(names(&disk, ""), ["a", "frail"]);
+    assert_eq!(names(&disk, "frail"), [""; 0]);
+}
+
+#[test]
 fn a_full_disk_takes_what_fits_and_says_so() {
     let device = device();
     let disk = device.mount();
