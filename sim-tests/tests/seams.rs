@@ -117,17 +117,28 @@ fn the_network_conforms_under_loss_and_latency() {
     });
 }
 
+#[test]
+fn the_network_conforms_over_links_of_different_speed() {
+    simulate(12, || async {
+        let two = Two::start().await;
+        let (client, server) = two.ids();
+        partition::slow(client, server, Duration::from_millis(30));
+        partition::slow(server, client, Duration::from_millis(3));
+        conformance::net::suite(&|| two.connect(), addr(9), 12).await;
+    });
+}
+
 /// The scripts that real TCP is played, and many more.
 #[test]
 fn the_network_plays_any_script() {
     for seed in 0..300 {
         simulate(seed, || async move {
             let two = Two::start().await;
-            if seed % 3 == 1 {
-                madsim::buggify::enable();
-            }
-            if seed % 3 == 2 {
-                lose_packets();
+            match seed % 4 {
+                1 => madsim::buggify::enable(),
+                2 => lose_packets(),
+                3 => partition::slow(two.ids().0, two.ids().1, Duration::from_millis(seed % 40)),
+                _ => {}
             }
             conformance::net_script::play(&|| two.connect(), seed, 120).await;
             madsim::buggify::disable();
@@ -292,6 +303,42 @@ fn a_dropped_stream_is_not_heard_through_a_cut_link() {
         partition::heal_all();
         let end = tokio::time::timeout(2 * PATIENCE, client.read(&mut [0])).await;
         assert_eq!(end.unwrap().unwrap(), 0);
+    });
+}
+
+/// What a slow link is given takes longer, in order, and so does the end behind it; the other way is as
+/// quick as before.
+#[test]
+fn a_slow_link_delays_everything_and_keeps_the_order() {
+    const LONGER: Duration = Duration::from_millis(400);
+    simulate(8, || async {
+        let two = Two::start().await;
+        let (client_id, server_id) = two.ids();
+        let (mut client, mut server) = two.connect().await;
+        partition::slow(client_id, server_id, LONGER);
+        let begun = Instant::now();
+        client.write_all(b"one").await.unwrap();
+        tokio::time::sleep(LONGER / 2).await;
+        // Under way already: what follows may be as quick as it likes, it does not overtake.
+        partition::quicken_all();
+        client.write_all(b"two").await.unwrap();
+        drop(client);
+        let mut heard = [0; 3];
+        server.read_exact(&mut heard).await.unwrap();
+        assert_eq!(&heard, b"one");
+        assert!((LONGER..2 * LONGER).contains(&begun.elapsed()), "{:?}", begun.elapsed());
+        let mut rest = Vec::new();
+        server.read_to_end(&mut rest).await.unwrap();
+        assert_eq!(rest, b"two");
+
+        let begun = Instant::now();
+        partition::slow(server_id, client_id, LONGER);
+        let (mut client, mut server) = two.connect().await;
+        assert!(begun.elapsed() >= LONGER, "an attempt needs an answer: {:?}", begun.elapsed());
+        let begun = Instant::now();
+        client.write_all(b"quick").await.unwrap();
+        server.read_exact(&mut [0; 5]).await.unwrap();
+        assert!(begun.elapsed() < LONGER, "{:?}", begun.elapsed());
     });
 }
 

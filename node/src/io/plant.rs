@@ -72,6 +72,8 @@ plants! {
     AckUnknown "ack-unknown",
     /// A state that is sent to another voter lacks rows.
     ThinSnapshot "thin-snapshot",
+    /// A leader that no quorum answers goes on as if one did.
+    DeafLeader "deaf-leader",
     /// A rumour becomes a view.
     ViewFromGossip "view-from-gossip",
     /// A lease that has run out still counts.

@@ -32,6 +32,7 @@ use super::{
     raft::{LogId, NodeId, SnapshotMeta, TypeConfig, Vote},
     transfer::{Sender, SnapshotData},
 };
+use crate::io::plant::Plant;
 
 /// Pause before a voter that did not answer is tried again.
 const UNREACHABLE_BACKOFF: Duration = Duration::from_millis(200);
@@ -158,7 +159,7 @@ impl RaftNetwork<TypeConfig> for Connection {
         rpc: AppendEntriesRequest<TypeConfig>,
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<NodeId>, RPCError<NodeId, BasicNode, RaftError<NodeId>>> {
-        if self.mute.is_on() {
+        if self.mute.is_on() && !Plant::DeafLeader.is_planted() {
             return Err(unreachable(&Silent).into());
         }
         match rpc.entries.last().map(|entry| entry.log_id) {

@@ -52,6 +52,7 @@ const TRAPS: [Trap; Plant::ALL.len()] = [
     at(Scenario::Cluster, Plant::StaleTagRead),
     at(Scenario::Cluster, Plant::AckUnknown),
     at(Scenario::Cluster, Plant::ThinSnapshot),
+    at(Scenario::Laggard, Plant::DeafLeader),
     at(Scenario::Cluster, Plant::ViewFromGossip),
     at(Scenario::Fence, Plant::LeaseNotFenced),
     at(Scenario::Fence, Plant::HeartbeatUnconfirmed),

@@ -1,6 +1,8 @@
-//! At rest a node owes nothing, holds no more than it was told to, and has nothing that stopped.
+//! A node never holds more than it was told to; at rest it owes nothing, and has nothing that stopped.
 //!
-//! Read from its own metrics, which so are compared with what is true.
+//! Read from its own metrics, which so are compared with what is true. What no gauge shows (buffers of
+//! connections, queues between tasks) shows in the memory of the whole run: all nodes, their disks and
+//! everything that users remember are in one process.
 
 use std::{collections::BTreeMap, ops::RangeInclusive, time::Duration};
 
@@ -9,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::{
     client::{Client, whole},
-    cluster::Machine,
+    cluster::{Machine, fleet::Fleet},
     history::Book,
 };
 
@@ -26,6 +28,21 @@ const AT_REST: [(&str, RangeInclusive<f64>); 8] = [
     ("atoll_sync_bytes_left", 0.0..=0.0),
     ("atoll_cluster_open_configurations", 0.0..=0.0),
 ];
+
+/// Gauges, and between what they are at any time.
+const ALWAYS: [(&str, RangeInclusive<f64>); 3] = [
+    ("atoll_cache_bytes", 0.0..=8_400_000.0),
+    // Users keep theirs, and open another when one does not answer.
+    ("atoll_http_connections", 0.0..=200.0),
+    // Those that were given up are reaped after an hour only.
+    ("atoll_upload_sessions", 0.0..=1_000.0),
+];
+
+/// Most memory of a run, in KiB: three times what the largest of thousands of runs has taken.
+const PEAK_KIB_MAX: u64 = 1 << 20;
+
+/// How often gauges are looked at while users are at work.
+const GLANCE: Duration = Duration::from_secs(10);
 
 /// Counters whose sums a campaign tells: how often the rare paths were taken.
 const COUNTED: [&str; 12] = [
@@ -57,7 +74,7 @@ pub async fn wait(machines: &[Machine], within: Duration, book: &Book) -> Result
     for machine in machines {
         loop {
             let metrics = metrics(machine).await?;
-            let Some(wrong) = out_of_bounds(&metrics) else {
+            let Some(wrong) = outside(&AT_REST, &metrics) else {
                 count(&metrics, book);
                 break;
             };
@@ -70,8 +87,36 @@ pub async fn wait(machines: &[Machine], within: Duration, book: &Book) -> Result
     Ok(())
 }
 
-fn out_of_bounds(metrics: &BTreeMap<String, f64>) -> Option<String> {
-    AT_REST.iter().find_map(|(name, bounds)| match metrics.get(*name) {
+/// Watches for ever. A node that does not answer now is looked at later.
+pub async fn watch(fleet: Fleet, book: Book) {
+    loop {
+        tokio::time::sleep(GLANCE).await;
+        for machine in fleet.machines() {
+            let Ok(metrics) = metrics(&machine).await else { continue };
+            if let Some(wrong) = outside(&ALWAYS, &metrics) {
+                book.lock().violation(format!("{} at work: {wrong}", machine.name()));
+            }
+        }
+    }
+}
+
+/// The most memory that this process, the whole simulation, has ever taken.
+///
+/// # Errors
+/// It was more than it may be.
+pub fn expect_little_memory() -> Result<(), String> {
+    #[allow(clippy::disallowed_methods, reason = "this asks about the simulator, not as a node")]
+    let status = std::fs::read_to_string("/proc/self/status").map_err(|error| error.to_string())?;
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.split(' ').rev().nth(1));
+    let peak: u64 = peak.and_then(|kib| kib.parse().ok()).ok_or("no VmHWM in the status")?;
+    match peak <= PEAK_KIB_MAX {
+        true => Ok(()),
+        false => Err(format!("the run took {peak} KiB of memory, more than {PEAK_KIB_MAX}")),
+    }
+}
+
+fn outside(all: &[(&str, RangeInclusive<f64>)], metrics: &BTreeMap<String, f64>) -> Option<String> {
+    all.iter().find_map(|(name, bounds)| match metrics.get(*name) {
         Some(value) if bounds.contains(value) => None,
         Some(value) => Some(format!("{name} is {value}")),
         None => Some(format!("{name} is missing")),

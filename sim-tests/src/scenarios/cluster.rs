@@ -74,10 +74,13 @@ pub async fn run(seed: u64) -> Verdict {
     let mut violations = Vec::new();
     match cluster.found().await {
         Ok(()) => {
-            let watching = tokio::spawn(views::watch(fleet, book.clone()));
+            let watching = tokio::spawn(views::watch(fleet.clone(), book.clone()));
+            let glancing = tokio::spawn(bounds::watch(fleet, book.clone()));
             violations.extend(cluster.under_faults().await.err());
+            glancing.abort();
             violations.extend(cluster.afterwards().await);
             watching.abort();
+            violations.extend(bounds::expect_little_memory().err());
         }
         Err(why) => violations.push(why),
     }

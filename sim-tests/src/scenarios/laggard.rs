@@ -96,7 +96,7 @@ impl Laggard {
     async fn lag(&mut self, owns: bool) -> Result<(), String> {
         let machines = self.fleet.machines();
         // Not the founder, mostly: who leads agrees on views, and so hears of them first.
-        let rank_and_file = if self.draw.chance(0.9) { &machines[1..] } else { &machines[..] };
+        let rank_and_file = if self.draw.chance(0.8) { &machines[1..] } else { &machines[..] };
         let late = self.draw.pick(rank_and_file).clone();
         let owns = owns || !self.operator.hand_over(&late).await;
         let delay = self.draw.millis(50..1_200);
