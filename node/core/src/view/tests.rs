@@ -34,6 +34,14 @@ fn registration(node: u16, incarnation: u64) -> Registration {
     Registration { incarnation, http: format!("n{node}:5000"), grpc: format!("n{node}:5001") }
 }
 
+impl Facts {
+    fn comes(&mut self, node: u16) {
+        self.members.entry(NodeId(node)).or_insert_with(|| record(node));
+        self.registered.insert(NodeId(node), registration(node, 1));
+        self.down_too_long.remove(&NodeId(node));
+    }
+}
+
 /// A cluster under the hands of a keeper.
 pub(crate) struct Keeper {
     pub(crate) view: View,
@@ -60,9 +68,7 @@ impl Keeper {
     }
 
     pub(crate) fn comes(&mut self, node: u16) {
-        self.facts.members.entry(NodeId(node)).or_insert_with(|| record(node));
-        self.facts.registered.insert(NodeId(node), registration(node, 1));
-        self.facts.down_too_long.remove(&NodeId(node));
+        self.facts.comes(node);
     }
 
     pub(crate) fn goes(&mut self, node: u16) {
