@@ -316,6 +316,29 @@ fn too_few_nodes_finalise_nothing() {
 }
 
 #[test]
+fn with_too_many_open_configurations_nobody_comes_up_but_going_down_is_never_held_back() {
+    let mut keeper = Keeper::settled(1, 64, 6);
+    // Another set of nodes is up each time, and nobody reports.
+    for step in 1_u16.. {
+        let node = 1 + step.trailing_zeros() as u16;
+        let is_up = keeper.facts.registered.contains_key(&NodeId(node));
+        let is_full = keeper.view.open.len() >= next::OPEN_MAX;
+        if is_up {
+            keeper.goes(node)
+        } else {
+            keeper.comes(node)
+        }
+        keeper.turn();
+        assert_eq!(keeper.state(node) == MemberState::Down, is_up || is_full);
+        if is_full && !is_up {
+            break;
+        }
+    }
+    keeper.settle();
+    assert!(keeper.view.open.is_empty() && keeper.view.members.values().any(Member::is_up));
+}
+
+#[test]
 fn a_change_of_weight_moves_points() {
     let mut keeper = Keeper::settled(1, 64, 3);
     keeper.facts.members.get_mut(&NodeId(2)).unwrap().weight = 200;
