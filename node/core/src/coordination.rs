@@ -26,6 +26,8 @@ pub mod query;
 pub mod record;
 pub mod sessions;
 pub mod stat;
+#[cfg(test)]
+mod tests;
 pub mod watches;
 
 pub use apply::{Position, apply};

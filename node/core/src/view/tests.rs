@@ -34,6 +34,14 @@ fn registration(node: u16, incarnation: u64) -> Registration {
     Registration { incarnation, http: format!("n{node}:5000"), grpc: format!("n{node}:5001") }
 }
 
+impl Facts {
+    fn comes(&mut self, node: u16) {
+        self.members.entry(NodeId(node)).or_insert_with(|| record(node));
+        self.registered.insert(NodeId(node), registration(node, 1));
+        self.down_too_long.remove(&NodeId(node));
+    }
+}
+
 /// A cluster under the hands of a keeper.
 pub(crate) struct Keeper {
     pub(crate) view: View,
@@ -60,9 +68,7 @@ impl Keeper {
     }
 
     pub(crate) fn comes(&mut self, node: u16) {
-        self.facts.members.entry(NodeId(node)).or_insert_with(|| record(node));
-        self.facts.registered.insert(NodeId(node), registration(node, 1));
-        self.facts.down_too_long.remove(&NodeId(node));
+        self.facts.comes(node);
     }
 
     pub(crate) fn goes(&mut self, node: u16) {
@@ -307,6 +313,29 @@ fn too_few_nodes_finalise_nothing() {
         sets.iter().map(|set| (set.nodes.len(), set.negatives)).collect::<Vec<_>>(),
         [(1, 1), (3, 2)]
     );
+}
+
+#[test]
+fn with_too_many_open_configurations_nobody_comes_up_but_going_down_is_never_held_back() {
+    let mut keeper = Keeper::settled(1, 64, 6);
+    // Another set of nodes is up each time, and nobody reports.
+    for step in 1_u16.. {
+        let node = 1 + step.trailing_zeros() as u16;
+        let is_up = keeper.facts.registered.contains_key(&NodeId(node));
+        let is_full = keeper.view.open.len() >= next::OPEN_MAX;
+        if is_up {
+            keeper.goes(node)
+        } else {
+            keeper.comes(node)
+        }
+        keeper.turn();
+        assert_eq!(keeper.state(node) == MemberState::Down, is_up || is_full);
+        if is_full && !is_up {
+            break;
+        }
+    }
+    keeper.settle();
+    assert!(keeper.view.open.is_empty() && keeper.view.members.values().any(Member::is_up));
 }
 
 #[test]

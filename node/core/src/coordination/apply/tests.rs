@@ -1,21 +1,10 @@
-//! The tree against a plain reference model, and the stories of ZooKeeper's documentation.
-
-use std::collections::BTreeMap;
-
-use proptest::{collection::vec, option, prelude::*, sample::select};
+//! The stories of ZooKeeper's documentation; random histories are in `coordination/tests.rs`.
 
 use super::*;
 use crate::{
-    coordination::{
-        command::{DATA_BYTES_MAX, OPS_MAX},
-        stat::Stat,
-    },
-    metadata::{KvRead, MemoryKv},
+    coordination::command::{DATA_BYTES_MAX, OPS_MAX},
+    metadata::MemoryKv,
 };
-
-mod model;
-
-use model::Model;
 
 const NOW: u64 = 1_000;
 
@@ -131,84 +120,4 @@ fn too_much_at_once_is_refused() {
     let ops = vec![sized(DATA_BYTES_MAX)];
     let (verdict, _) = run(&mut kv, 4, Change::Multi { session, ops });
     assert!(matches!(verdict, Verdict::Done(_)));
-}
-
-fn any_path() -> impl Strategy<Value = String> {
-    let good = select(vec!["/a", "/b", "/a/a", "/a/b", "/b/a", "/a/b/a", "/a/b/b"]);
-    let odd = select(vec!["/", "", "a", "/a/", "/a//b", "/a/..", "/a\u{1}"]);
-    prop_oneof![8 => good, 1 => odd].prop_map(str::to_owned)
-}
-
-fn any_op() -> impl Strategy<Value = Op> {
-    let data = || vec(any::<u8>(), 0..3);
-    let version = || option::of(-1..3);
-    let mode = (any::<bool>(), prop::bool::weighted(0.2))
-        .prop_map(|(ephemeral, sequential)| CreateMode { ephemeral, sequential });
-    prop_oneof![
-        4 => (any_path(), data(), mode)
-            .prop_map(|(path, data, mode)| Op::Create { path, data, mode }),
-        2 => (any_path(), data(), version())
-            .prop_map(|(path, data, version)| Op::Set { path, data, version }),
-        2 => (any_path(), version()).prop_map(|(path, version)| Op::Delete { path, version }),
-        1 => (any_path(), version()).prop_map(|(path, version)| Op::Check { path, version }),
-    ]
-}
-
-/// Sessions are opened by the first commands, at positions 1 and so on.
-fn any_change() -> impl Strategy<Value = Change> {
-    let session = || (1..6_u64).prop_map(SessionId);
-    prop_oneof![
-        2 => Just(Change::CreateSession { timeout_ms: 3000, owner: 1 }),
-        1 => session().prop_map(|session| Change::CloseSession { session }),
-        1 => (vec(session(), 0..3), 0..2_u64)
-            .prop_map(|(sessions, term)| Change::ExpireSessions { sessions, term }),
-        12 => (session(), vec(any_op(), 1..4))
-            .prop_map(|(session, ops)| Change::Multi { session, ops }),
-    ]
-}
-
-fn check_rows(kv: &MemoryKv, model: &Model) -> Result<(), TestCaseError> {
-    let mut rows = 0;
-    for (text, (data, stat)) in model.all() {
-        let path = Path::parse(&text).unwrap();
-        let (names, _) = query::children(kv, path).unwrap().unwrap();
-        prop_assert_eq!(names, model.children(&text));
-        // A root that nobody has touched has no row.
-        rows += usize::from(kv.get(&keys::znode(path)).unwrap().is_some());
-        rows += usize::from(text != "/") + usize::from(stat.ephemeral_owner.is_some());
-        prop_assert_eq!(query::get(kv, path).unwrap(), Some((data, stat)));
-    }
-    let sessions: Vec<SessionId> =
-        query::sessions(kv).unwrap().into_iter().map(|(id, _)| id).collect();
-    prop_assert_eq!(&sessions, &model.sessions().collect::<Vec<_>>());
-    for id in sessions {
-        let owned =
-            model.all().into_iter().filter(|(_, (_, stat))| stat.ephemeral_owner == Some(id));
-        let owned: Vec<String> = owned.map(|(path, _)| path).collect();
-        prop_assert_eq!(query::ephemerals(kv, id).unwrap(), owned);
-        rows += 1;
-    }
-    prop_assert_eq!(kv.0.len(), rows, "no row says what the model does not know");
-    Ok(())
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(512))]
-
-    /// Outcomes, events and rows are the model's, command by command; a refusal leaves no trace.
-    #[test]
-    fn the_tree_is_what_the_model_says(changes in vec(any_change(), 0..40)) {
-        let (mut kv, mut model) = (MemoryKv::default(), Model::default());
-        for (index, change) in (1..).zip(changes) {
-            let before = kv.clone();
-            let (verdict, effects) = run(&mut kv, index, change.clone());
-            let (expected, expected_effects) = model.apply(index, NOW + index, 1, &change);
-            prop_assert_eq!(&verdict, &expected, "{:?}", change);
-            prop_assert_eq!(effects, expected_effects, "{:?}", change);
-            if matches!(verdict, Verdict::Refused { .. }) {
-                prop_assert_eq!(&kv, &before);
-            }
-            check_rows(&kv, &model)?;
-        }
-    }
 }

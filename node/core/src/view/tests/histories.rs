@@ -1,59 +1,133 @@
-//! Random histories of a cluster keep the rules of views.
+//! Random histories of a cluster, with two keepers that do not know of each other: every view is the
+//! one that the reference has, and keeps the rules of views.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
+use proptest_state_machine::{StateMachineTest, prop_state_machine};
 
 use super::*;
+use crate::{
+    coordination::{
+        self, Change, Command, CreateMode, Effects, Op, Path, SessionId, Verdict, query,
+    },
+    metadata::MemoryKv,
+};
 
-/// Something that happens to a cluster of up to six nodes.
-#[derive(Clone, Debug)]
-enum Event {
-    Comes(u16),
-    Goes(u16),
-    TooLong(u16),
-    Intends(u16, Intent),
-    Weighs(u16, u32),
-    Syncs(u16),
-    Step,
+mod reference;
+
+use reference::{Event, POINTS, Reference};
+
+/// How many histories.
+const CASES: u32 = 200;
+/// Most events of one.
+const EVENTS_MAX: usize = 80;
+/// How many nodes believe at a time that they keep the view.
+const KEEPERS: usize = 2;
+/// Where the view is written down.
+const PLACE: &str = "/view";
+
+/// What a keeper has planned: from which facts, over which version of the view, and which one.
+type Plan = (Facts, i32, Option<View>);
+
+/// The view in a tree of znodes, as in group 0.
+struct Written {
+    tree: MemoryKv,
+    index: u64,
+    plans: BTreeMap<usize, Plan>,
+    unfinalised: Unfinalised,
 }
 
-fn event() -> impl Strategy<Value = Event> {
-    let node = || 1_u16..=6;
-    let intent = prop_oneof![Just(Intent::In), Just(Intent::Draining), Just(Intent::Removed)];
-    prop_oneof![
-        3 => node().prop_map(Event::Comes),
-        2 => node().prop_map(Event::Goes),
-        1 => node().prop_map(Event::TooLong),
-        1 => (node(), intent).prop_map(|(node, intent)| Event::Intends(node, intent)),
-        1 => (node(), 50_u32..200).prop_map(|(node, weight)| Event::Weighs(node, weight)),
-        3 => node().prop_map(Event::Syncs),
-        6 => Just(Event::Step),
-    ]
-}
-
-impl Keeper {
-    fn apply(&mut self, event: &Event) -> bool {
-        match *event {
-            Event::Comes(node) => self.comes(node),
-            Event::Goes(node) => self.goes(node),
-            Event::TooLong(node) if !self.facts.registered.contains_key(&NodeId(node)) => {
-                self.facts.down_too_long.insert(NodeId(node));
-            }
-            Event::TooLong(_) => {}
-            Event::Intends(node, intent) => self.intends(node, intent),
-            Event::Weighs(node, weight) => {
-                if let Some(record) = self.facts.members.get_mut(&NodeId(node)) {
-                    record.weight = weight;
-                }
-            }
-            Event::Syncs(node) => {
-                self.facts.synced.insert(NodeId(node), self.view.epoch);
-            }
-            Event::Step => return self.step(),
-        }
-        false
+impl Written {
+    fn new(first: &View) -> Written {
+        let (tree, plans) = (MemoryKv::default(), BTreeMap::new());
+        let mut new = Written { tree, index: 0, plans, unfinalised: Unfinalised::default() };
+        new.change(Change::CreateSession { timeout_ms: 1000, owner: 1 });
+        let (path, data) = (PLACE.to_owned(), first.encode());
+        let create = Op::Create { path, data, mode: CreateMode::PERSISTENT };
+        assert!(matches!(new.ask(create), Verdict::Done(_)));
+        new.unfinalised.note(first);
+        new
     }
+
+    fn change(&mut self, change: Change) -> Verdict {
+        self.index += 1;
+        let position = coordination::Position { index: self.index, term: 1 };
+        let command = Command { now_ms: 0, change };
+        let applied =
+            coordination::apply(&mut self.tree, position, &command, &mut Effects::default());
+        applied.unwrap().verdict
+    }
+
+    fn ask(&mut self, op: Op) -> Verdict {
+        self.change(Change::Multi { session: SessionId(1), ops: vec![op] })
+    }
+
+    fn read(&self) -> (View, i32) {
+        let path = Path::parse(PLACE).unwrap();
+        let (data, stat) = query::get(&self.tree, path).unwrap().unwrap();
+        (View::decode(&data).unwrap(), stat.version)
+    }
+
+    fn plan(&mut self, keeper: usize, facts: &Facts) {
+        let (view, version) = self.read();
+        let planned = next(&view, facts);
+        self.plans.insert(keeper, (facts.clone(), version, planned));
+    }
+
+    /// Writes what was planned; answers whether it was taken.
+    fn commit(&mut self, keeper: usize) -> bool {
+        let Some((facts, version, Some(planned))) = self.plans.remove(&keeper) else {
+            return false;
+        };
+        let (before, _) = self.read();
+        let (path, data) = (PLACE.to_owned(), planned.encode());
+        let verdict = self.ask(Op::Set { path, data, version: Some(version) });
+        let is_taken = matches!(verdict, Verdict::Done(_));
+        if is_taken {
+            self.check_step(&before, &facts);
+        }
+        is_taken
+    }
+
+    fn check_step(&mut self, before: &View, facts: &Facts) {
+        let (view, _) = self.read();
+        assert_eq!(view.epoch.0, before.epoch.0 + 1);
+        assert!(view.since >= before.since && view.since <= view.epoch);
+        // A dropped set was finalised by reports for the very configuration that ended.
+        let acting = before.ring_up();
+        let all_synced = acting.iter().all(|node| facts.synced.get(node) >= Some(&before.since));
+        if view.open.len() < before.open.len() && view.since == before.since {
+            assert!(all_synced);
+        }
+        if !before.open.is_empty() && all_synced && acting.len() >= before.write_quorum() {
+            self.unfinalised.0.values_mut().for_each(Vec::clear);
+            self.unfinalised.note(&View { open: Vec::new(), ..before.clone() });
+        }
+        self.unfinalised.note(&view);
+        self.unfinalised.check(&view);
+        check_owners(&view);
+    }
+}
+
+/// Every arc has one list of owners, whoever is asked, and a node that is down or out is in none.
+fn check_owners(view: &View) {
+    let mut owners: BTreeMap<usize, (Vec<NodeId>, BTreeSet<NodeId>)> = BTreeMap::new();
+    for node in view.members.keys() {
+        for arc in view.owned_arcs(*node) {
+            let known = owners.entry(arc.index).or_insert((arc.owners.clone(), BTreeSet::new()));
+            assert_eq!(known.0, arc.owners, "arc {}", arc.index);
+            known.1.insert(*node);
+        }
+    }
+    let acting = view.ring_up();
+    let count = view.copies().min(acting.len());
+    for (listed, owning) in owners.values() {
+        assert_eq!((listed.len(), owning.len()), (count, count), "each owns an arc once");
+        assert!(listed.iter().all(|node| owning.contains(node) && acting.contains(node)));
+    }
+    let owned = if acting.is_empty() { 0 } else { view.ring.len() };
+    assert_eq!(owners.len(), owned, "no arc is without an owner");
 }
 
 /// For each digest the sets in which a write may have been acknowledged and that were not finalised
@@ -94,49 +168,69 @@ impl Unfinalised {
     }
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+/// Left alone and reporting, a cluster comes to rest: nothing is open if enough are there, who
+/// leaves owns nothing unless nobody else could, and who was removed is forgotten.
+fn check_rest(view: View, facts: Facts) {
+    let mut keeper = Keeper { view, facts };
+    keeper.settle();
+    let Keeper { view, facts } = keeper;
+    let is_in = |node: &NodeId| facts.members[node].intent == Intent::In;
+    let (staying, leaving): (Vec<NodeId>, Vec<NodeId>) = view.ring.nodes().partition(is_in);
+    if view.ring_up().len() < view.write_quorum() {
+        return;
+    }
+    assert!(view.open.is_empty());
+    assert!(staying.is_empty() || leaving.is_empty(), "{leaving:?} still own arcs");
+    assert!(
+        !staying.is_empty() || !facts.registered.keys().any(is_in),
+        "{leaving:?} are not needed"
+    );
+    let is_kept =
+        |node: &NodeId| facts.members[node].intent != Intent::Removed || view.ring.contains(*node);
+    assert!(view.members.keys().all(is_kept), "a removed node is still a member");
+}
+
+impl StateMachineTest for Written {
+    type SystemUnderTest = Written;
+    type Reference = Reference;
+
+    fn init_test(reference: &Reference) -> Written {
+        Written::new(&Keeper::new(reference.replicas(), POINTS).view)
+    }
+
+    fn apply(mut written: Written, reference: &Reference, event: Event) -> Written {
+        match event {
+            Event::Plans(keeper) => written.plan(keeper, &reference.facts),
+            Event::Commits(keeper) => {
+                assert_eq!(written.commit(keeper), reference.is_committed, "was it taken?");
+            }
+            // The facts are what they are.
+            _ => {}
+        }
+        written
+    }
+
+    fn check_invariants(written: &Written, reference: &Reference) {
+        let (view, version) = written.read();
+        let expected = &reference.cluster;
+        assert_eq!((view.epoch, view.since), (expected.epoch, expected.since));
+        assert_eq!(version as u64 + 1, view.epoch.0, "one epoch is written once");
+        let told = |member: &Member| (member.state, member.weight);
+        let told: BTreeMap<_, _> =
+            view.members.iter().map(|(node, member)| (*node, told(member))).collect();
+        assert_eq!(told, expected.members());
+        assert_eq!((&view.ring, &view.open), (&expected.ring, &expected.open));
+        assert_eq!(view.next_node, expected.next_node);
+    }
+
+    fn teardown(written: Written, reference: Reference) {
+        check_rest(written.read().0, reference.facts);
+    }
+}
+
+prop_state_machine! {
+    #![proptest_config(ProptestConfig::with_cases(CASES))]
 
     #[test]
-    fn random_histories_keep_the_rules(
-        replicas in 1_u8..=3,
-        events in prop::collection::vec(event(), 1..60),
-    ) {
-        let mut keeper = Keeper::new(replicas, 32);
-        let mut unfinalised = Unfinalised::default();
-        for event in &events {
-            let before = keeper.view.clone();
-            if keeper.apply(event) {
-                let view = &keeper.view;
-                prop_assert_eq!(view.epoch.0, before.epoch.0 + 1);
-                prop_assert!(view.since >= before.since && view.since <= view.epoch);
-                prop_assert!(!view.ring.is_empty());
-                // A dropped set was finalised by reports for the very configuration that ended.
-                let acting = before.ring_up();
-                let synced = |node| keeper.facts.synced.get(node) >= Some(&before.since);
-                if view.open.len() < before.open.len() && view.since == before.since {
-                    prop_assert!(acting.iter().all(synced));
-                }
-                let finalised = !before.open.is_empty() && acting.iter().all(synced)
-                    && acting.len() >= before.write_quorum();
-                if finalised {
-                    unfinalised.0.values_mut().for_each(Vec::clear);
-                    unfinalised.note(&View { open: Vec::new(), ..before.clone() });
-                }
-                unfinalised.note(view);
-                unfinalised.check(view);
-                prop_assert_eq!(&View::decode(&view.encode()).unwrap(), view);
-            }
-            for digest in digests().take(20) {
-                let acting = keeper.view.acting(&digest);
-                let distinct: BTreeSet<_> = acting.iter().collect();
-                prop_assert_eq!(distinct.len(), acting.len());
-                prop_assert!(acting.len() <= keeper.view.copies());
-            }
-        }
-        // Left alone and reporting, it comes to rest with nothing open, if enough are there.
-        keeper.settle();
-        let up = keeper.view.ring_up().len();
-        prop_assert!(keeper.view.open.is_empty() || up < keeper.view.write_quorum());
-    }
+    fn random_histories_keep_the_rules(sequential 1..EVENTS_MAX => Written);
 }

@@ -1,7 +1,12 @@
 //! The reference: a map from paths to znodes, changed as a whole or not at all. It counts what the
 //! state machine derives (children, changes of children) and derives what that one counts.
 
-use super::*;
+use std::collections::BTreeMap;
+
+use crate::coordination::{
+    Change, CreateMode, Effects, Event, EventKind, Op, OpOutcome, Refusal, SessionId, Stat,
+    Verdict, Zxid,
+};
 
 #[derive(Clone, Debug, Default)]
 struct Node {
@@ -16,7 +21,7 @@ struct Node {
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct Model {
+pub struct Model {
     nodes: BTreeMap<String, Node>,
     sessions: BTreeMap<SessionId, u64>,
     events: Vec<Event>,
@@ -66,8 +71,13 @@ impl Model {
         each.map(|(path, node)| (path.clone(), (node.data.clone(), self.stat(path)))).collect()
     }
 
-    pub fn sessions(&self) -> impl Iterator<Item = SessionId> {
-        self.sessions.keys().copied()
+    /// The paths that end with each session that lives.
+    pub fn ephemerals(&self) -> Vec<(SessionId, Vec<String>)> {
+        let owned = |id: &SessionId| {
+            let nodes = self.nodes.iter().filter(|(_, node)| node.owner == Some(*id));
+            nodes.map(|(path, _)| path.clone()).collect()
+        };
+        self.sessions.keys().map(|id| (*id, owned(id))).collect()
     }
 
     pub fn children(&self, path: &str) -> Vec<String> {
