@@ -101,13 +101,10 @@ fn joining(record: &MemberRecord) -> Member {
 
 /// Gives the ring the nodes it should have, as far as that may happen now.
 fn change_ring(view: &mut View, facts: &Facts) {
-    let wanted = wanted(view, facts);
-    let stays = |node: &NodeId| wanted.contains(node);
-    let leaves = view.ring.nodes().any(|node| !wanted.contains(&node));
     let is_moving = view.open.iter().any(|open| open.ring != view.ring);
     let may_come = !is_moving && view.open.len() < OPEN_MAX;
-    let nodes: BTreeSet<NodeId> =
-        if may_come { wanted.clone() } else { view.ring.nodes().filter(stays).collect() };
+    let nodes = wanted(view, facts, may_come);
+    let leaves = view.ring.nodes().any(|node| !nodes.contains(&node));
     if nodes.is_empty() {
         return;
     }
@@ -123,15 +120,17 @@ fn change_ring(view: &mut View, facts: &Facts) {
     view.ring = Arc::new(make_ring(view, &nodes));
 }
 
-/// The nodes that should be in the ring.
-fn wanted(view: &View, facts: &Facts) -> BTreeSet<NodeId> {
+/// The nodes that should be in the ring now: of those who are in it already, and of the others if they
+/// `may_come`. Who has to wait outside takes nobody's place.
+fn wanted(view: &View, facts: &Facts, may_come: bool) -> BTreeSet<NodeId> {
     let intent = |node: &NodeId| facts.members.get(node).map_or(Intent::In, |record| record.intent);
     let weight = |node: &NodeId| match facts.members.get(node) {
         Some(record) => record.weight,
         None => view.members.get(node).map_or(0, |member| member.weight),
     };
     let may_be_in = |node: &NodeId| {
-        let is_here = view.ring.contains(*node) || facts.registered.contains_key(node);
+        let comes = may_come && facts.registered.contains_key(node);
+        let is_here = view.ring.contains(*node) || comes;
         is_here && intent(node) == Intent::In && weight(node) > 0
     };
     let mut wanted: BTreeSet<NodeId> = view.members.keys().copied().filter(may_be_in).collect();

@@ -257,6 +257,21 @@ fn a_down_node_stays_in_the_ring_when_nobody_could_take_its_copies() {
     assert!(keeper.view.open.is_empty());
 }
 
+/// Who waits to come in cannot take over yet: the ring must not shrink on their account.
+#[test]
+fn nodes_that_wait_outside_replace_nobody_while_points_move() {
+    let mut keeper = Keeper::settled(3, 64, 3);
+    keeper.comes(4);
+    keeper.turn();
+    assert!(keeper.view.ring.contains(NodeId(4)) && !keeper.view.open.is_empty());
+    [2, 3, 4].map(|node| keeper.goes(node));
+    [5, 6].map(|node| keeper.comes(node));
+    keeper.facts.down_too_long = ids(&[2, 3, 4]);
+    keeper.turn();
+    assert_eq!(keeper.view.ring.nodes().collect::<BTreeSet<_>>(), ids(&[1, 2, 3, 4]));
+    assert_eq!(keeper.view.write_quorum(), 2);
+}
+
 #[test]
 fn a_node_that_returns_before_anything_was_finalised_opens_its_absence_only() {
     let mut keeper = Keeper::settled(2, 64, 4);

@@ -143,10 +143,12 @@ impl Cluster {
     }
 
     /// Who should be in the ring, were nothing in the way.
-    fn wanted(&self, facts: &Facts) -> BTreeSet<NodeId> {
+    fn wanted(&self, facts: &Facts, may_come: bool) -> BTreeSet<NodeId> {
         let is_here = |node: &NodeId| facts.registered.contains_key(node);
         let mut wanted = self.in_ring();
-        wanted.extend(self.states.keys().filter(|node| is_here(node)));
+        if may_come {
+            wanted.extend(self.states.keys().filter(|node| is_here(node)));
+        }
         wanted.retain(|node| facts.members[node].intent == Intent::In);
         let lost = |node: &NodeId| facts.down_too_long.contains(node) && !is_here(node);
         let (gone, rest): (BTreeSet<_>, BTreeSet<_>) = wanted.iter().copied().partition(lost);
@@ -155,12 +157,9 @@ impl Cluster {
 
     fn move_points(&mut self, facts: &Facts) {
         let present = self.in_ring();
-        let mut nodes = self.wanted(facts);
         let is_free =
             self.open.iter().all(|open| open.ring == self.ring) && self.open.len() < OPEN_MAX;
-        if !is_free {
-            nodes.retain(|node| present.contains(node));
-        }
+        let nodes = self.wanted(facts, is_free);
         if nodes.is_empty() {
             return;
         }
