@@ -134,8 +134,24 @@ impl Copies for Own {
             // While this node does not know what it answered for, it gives nothing up.
             let Some(stamp) = stamp else { return Ok(None) };
             let owners = if Plant::DisownedTooEarly.is_planted() { Vec::new() } else { owners };
-            for owner in owners {
-                let peer = Peer::new(self.replicator.cluster(), owner);
+            let peers: Vec<Peer> =
+                owners.iter().map(|owner| Peer::new(self.replicator.cluster(), *owner)).collect();
+            // Asked first without relying on anything: a pin is a touch, and a blob that is touched
+            // again and again, because one of its owners is not ready, could never be collected.
+            for peer in &peers {
+                let (held, _) = peer.have(&[digest]).await.map_err(|status| status.to_string())?;
+                match held.first() {
+                    Some(Holding::Present(_)) => {}
+                    Some(Holding::Unknown) => {
+                        // Damaged, and nobody may ever read it there: it is replaced by a good one.
+                        peer.fetch(&digest).await.map_err(|status| status.to_string())?;
+                        return Ok(None);
+                    }
+                    // Repair brings it there.
+                    Some(Holding::Absent) | None => return Ok(None),
+                }
+            }
+            for peer in &peers {
                 let (held, epoch) =
                     peer.pin(&[digest], stamp.0).await.map_err(|status| status.to_string())?;
                 if epoch < since || !matches!(held.first(), Some(Holding::Present(_))) {
