@@ -264,8 +264,8 @@ fn nodes_that_wait_outside_replace_nobody_while_points_move() {
     keeper.comes(4);
     keeper.turn();
     assert!(keeper.view.ring.contains(NodeId(4)) && !keeper.view.open.is_empty());
-    [2, 3, 4].map(|node| keeper.goes(node));
-    [5, 6].map(|node| keeper.comes(node));
+    [2, 3, 4].into_iter().for_each(|node| keeper.goes(node));
+    [5, 6].into_iter().for_each(|node| keeper.comes(node));
     keeper.facts.down_too_long = ids(&[2, 3, 4]);
     keeper.turn();
     assert_eq!(keeper.view.ring.nodes().collect::<BTreeSet<_>>(), ids(&[1, 2, 3, 4]));
