@@ -4,7 +4,7 @@
 
 use std::{
     fmt::{self, Write as _},
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, OnceLock, PoisonError},
 };
 
 use tracing::{
@@ -24,6 +24,12 @@ pub fn install() {
     tracing::subscriber::set_global_default(Lines).expect("a process runs one simulation");
 }
 
+/// The part of the code whose DEBUG events are told, too: `SIM_DEBUG=atoll_node::background`.
+fn debugged() -> Option<&'static str> {
+    static DEBUGGED: OnceLock<Option<String>> = OnceLock::new();
+    DEBUGGED.get_or_init(|| std::env::var("SIM_DEBUG").ok()).as_deref()
+}
+
 /// The ERROR events since the last call.
 pub fn take_errors() -> Vec<String> {
     std::mem::take(&mut *ERRORS.lock().unwrap_or_else(PoisonError::into_inner))
@@ -41,15 +47,16 @@ impl Subscriber for Lines {
     }
 
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        let most = match metadata.target().starts_with("atoll") {
-            true => Level::INFO,
-            false => Level::WARN,
+        let most = match metadata.target() {
+            target if debugged().is_some_and(|part| target.starts_with(part)) => Level::DEBUG,
+            target if target.starts_with("atoll") => Level::INFO,
+            _ => Level::WARN,
         };
         metadata.is_event() && *metadata.level() <= most
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {
-        Some(LevelFilter::INFO)
+        Some(if debugged().is_some() { LevelFilter::DEBUG } else { LevelFilter::INFO })
     }
 
     fn event(&self, event: &Event<'_>) {

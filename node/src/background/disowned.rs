@@ -105,7 +105,7 @@ impl Disowned {
                     copies += 1;
                     bytes += freed;
                 }
-                Ok(None) => {}
+                Ok(None) => debug!(digest = %copy.digest, "an owner is not ready, or relies on it"),
                 Err(error) => debug!(digest = %copy.digest, error, "a disowned copy stays for now"),
             }
         }

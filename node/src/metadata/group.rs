@@ -82,7 +82,8 @@ impl Group {
             ReadIndex::start(id, raft.clone(), peers.clone(), settings.read_deadline, stop.clone());
         tokio::spawn(story::tell(id, raft.metrics(), stop.clone()));
         let election_timeout = settings.election_timeout_max;
-        tokio::spawn(mute.watch(id, raft.metrics(), election_timeout, stop.clone()));
+        let clock = io.clock.clone();
+        tokio::spawn(mute.watch(id, raft.metrics(), clock, election_timeout, stop.clone()));
         let proposer = Proposer::start(id, raft.clone(), io.clone(), stop);
         let receiving = Arc::new(Semaphore::new(1));
         let settled = AtomicU64::new(0);

@@ -16,11 +16,12 @@ use std::{
 };
 
 use openraft::{BasicNode, RaftMetrics, ServerState};
-use tokio::{sync::watch, time::Instant};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::raft::NodeId;
+use crate::io::Clock;
 
 /// How many of the longest election time-outs a leader goes on without a quorum's answer: a disk that
 /// stalls everybody for a moment is no reason to elect.
@@ -47,6 +48,7 @@ impl Mute {
         self,
         group: u16,
         metrics: watch::Receiver<RaftMetrics<NodeId, BasicNode>>,
+        clock: Arc<dyn Clock>,
         election_timeout: Duration,
         stop: CancellationToken,
     ) {
@@ -62,7 +64,7 @@ impl Mute {
                     unanswered: metrics.millis_since_quorum_ack.map(Duration::from_millis),
                 })
             };
-            let is_mute = watched.look(seen, Instant::now(), election_timeout);
+            let is_mute = watched.look(seen, clock.monotonic(), election_timeout);
             if is_mute && !self.is_on() {
                 warn!(group, "no quorum answers this leader; silent, so that another is elected");
             }
@@ -88,13 +90,13 @@ struct Leads {
 #[derive(Debug, Default)]
 struct Watched {
     /// The term that this node leads in, and since when a quorum may be expected to answer.
-    leading: Option<(u64, Instant)>,
-    silent_until: Option<Instant>,
+    leading: Option<(u64, Duration)>,
+    silent_until: Option<Duration>,
 }
 
 impl Watched {
     /// Is the node to be silent now?
-    fn look(&mut self, seen: Option<Leads>, now: Instant, election_timeout: Duration) -> bool {
+    fn look(&mut self, seen: Option<Leads>, now: Duration, election_timeout: Duration) -> bool {
         let Some(Leads { term, unanswered }) = seen else {
             *self = Watched::default();
             return false;
@@ -113,7 +115,7 @@ impl Watched {
             }
             None => {}
         }
-        let expected = now.saturating_duration_since(since);
+        let expected = now.saturating_sub(since);
         let unanswered = unanswered.map_or(expected, |unanswered| unanswered.min(expected));
         if unanswered <= election_timeout * PATIENCE {
             return false;
@@ -131,13 +133,12 @@ mod tests {
 
     /// Looks every tenth of a second, and says from when to when it was silent.
     fn silences(seconds: u64, mut seen: impl FnMut(Duration) -> Option<Leads>) -> Vec<(u64, u64)> {
-        let begun = Instant::now();
         let mut watched = Watched::default();
         let mut silences: Vec<(u64, u64)> = Vec::new();
         let mut was = false;
         for tenth in 0..=seconds * 10 {
             let passed = Duration::from_millis(tenth * 100);
-            let is = watched.look(seen(passed), begun + passed, ELECTION);
+            let is = watched.look(seen(passed), passed, ELECTION);
             match (was, is) {
                 (false, true) => silences.push((tenth, u64::MAX)),
                 (true, false) => silences.last_mut().unwrap().1 = tenth,

@@ -93,6 +93,10 @@ pub async fn watch(fleet: Fleet, book: Book) {
         tokio::time::sleep(GLANCE).await;
         for machine in fleet.machines() {
             let Ok(metrics) = metrics(&machine).await else { continue };
+            // One that is starting does not have all of them yet.
+            if !ALWAYS.iter().all(|(name, _)| metrics.contains_key(*name)) {
+                continue;
+            }
             if let Some(wrong) = outside(&ALWAYS, &metrics) {
                 book.lock().violation(format!("{} at work: {wrong}", machine.name()));
             }
@@ -137,6 +141,9 @@ async fn metrics(machine: &Machine) -> Result<BTreeMap<String, f64>, String> {
     let mut client = Client::new(machine.admin, PATIENCE);
     let reply = client.send(Method::GET, "/metrics", &[], whole(Default::default())).await;
     let reply = reply.map_err(|error| format!("{}: no metrics: {}", machine.name(), error.0))?;
+    if !reply.status.is_success() {
+        return Err(format!("{}: no metrics: {}", machine.name(), reply.status));
+    }
     let text = String::from_utf8_lossy(&reply.body).into_owned();
     let mut values = BTreeMap::new();
     for line in text.lines().filter(|line| !line.starts_with('#')) {

@@ -125,11 +125,17 @@ fn garbage(
     garbage
 }
 
-/// The blobs on a machine's disk, by digest in hex.
+/// The blobs on a machine's disk, by digest in hex. A folder without data is none: a disk that lies may
+/// bring the name of a blob back whose bytes are gone.
 fn held(machine: &Machine) -> BTreeSet<String> {
     let disk = machine.device.mount();
-    let shards = names(&*disk, Path::new(BLOBS));
-    shards.iter().flat_map(|shard| names(&*disk, &Path::new(BLOBS).join(shard))).collect()
+    let mut held = BTreeSet::new();
+    for shard in names(&*disk, Path::new(BLOBS)) {
+        let shard = Path::new(BLOBS).join(shard);
+        let has_data = |hex: &String| disk.file_len(&shard.join(hex).join("data")).is_ok();
+        held.extend(names(&*disk, &shard).into_iter().filter(has_data));
+    }
+    held
 }
 
 fn names(disk: &dyn Disk, folder: &Path) -> Vec<String> {
