@@ -36,6 +36,10 @@ const SETTLE: Duration = Duration::from_secs(60);
 /// How often views are looked at.
 const LOOK: Duration = Duration::from_millis(20);
 
+/// Milliseconds by which it hears late. A heartbeat whose answer takes longer than 800 ms counts as lost,
+/// and without any the session ends.
+const DELAY: std::ops::Range<u64> = 50..700;
+
 /// Most machines.
 const MEMBERS_MAX: usize = 8;
 
@@ -99,7 +103,7 @@ impl Laggard {
         let rank_and_file = if self.draw.chance(0.8) { &machines[1..] } else { &machines[..] };
         let late = self.draw.pick(rank_and_file).clone();
         let owns = owns || !self.operator.hand_over(&late).await;
-        let delay = self.draw.millis(50..1_200);
+        let delay = self.draw.millis(DELAY);
         trace::note("nemesis", format_args!("{} hears {delay:?} late, owns: {owns}", late.name()));
         for other in machines.iter().filter(|other| other.number != late.number) {
             partition::slow(other.id(), late.id(), delay);
