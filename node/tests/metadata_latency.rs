@@ -23,7 +23,7 @@ fn report(what: &str, mut took: Vec<Duration>, elapsed: Duration) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "a measurement"]
+#[ignore = "a measurement: run it alone, with --release --ignored --nocapture"]
 async fn submit_and_read() {
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let io = real_io(folder.path());

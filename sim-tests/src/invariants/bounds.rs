@@ -38,7 +38,7 @@ const ALWAYS: [(&str, RangeInclusive<f64>); 3] = [
     ("atoll_upload_sessions", 0.0..=1_000.0),
 ];
 
-/// Most memory of a run, in KiB: three times what the largest of thousands of runs has taken.
+/// Most memory of a run, in KiB: three times what the largest of those that were measured took.
 const PEAK_KIB_MAX: u64 = 1 << 20;
 
 /// How often gauges are looked at while users are at work.

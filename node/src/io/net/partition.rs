@@ -86,11 +86,6 @@ pub fn quicken_all() {
     with(|tables| tables.slow.clear());
 }
 
-/// Ends [`slow`] for a link.
-pub fn quicken(from: NodeId, to: NodeId) {
-    with(|tables| tables.slow.remove(&(from, to)));
-}
-
 /// How much longer the way to node `to` is now.
 pub(super) fn delay(from: IpAddr, to: NodeId) -> Duration {
     with(|tables| {
