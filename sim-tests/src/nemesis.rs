@@ -7,7 +7,7 @@
 
 pub mod atlas;
 mod fault;
-mod links;
+pub mod links;
 pub mod operator;
 pub mod squad;
 
@@ -263,14 +263,9 @@ impl Nemesis {
     }
 
     async fn slow_links(&mut self) {
-        let mut all = vec![self.machine.id()];
-        all.extend(self.others.iter().map(|machine| machine.id()));
-        for from in &all {
-            for to in all.iter().filter(|to| *to != from) {
-                let longer = Duration::from_millis(*self.draw.pick(&SLOWER));
-                partition::slow(*from, *to, longer);
-            }
-        }
+        let machines: Vec<Machine> =
+            std::iter::once(&self.machine).chain(&self.others).cloned().collect();
+        links::slow_at_random(&machines, &SLOWER, &mut self.draw);
         self.wait(1_000..20_000).await;
         partition::quicken_all();
     }

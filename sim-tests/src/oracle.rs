@@ -7,8 +7,9 @@ use futures_util::future::join_all;
 use tokio::time::Instant;
 
 use crate::{
+    cluster::{Machine, fleet::Fleet},
     draw::Draw,
-    history::{Key, Kind},
+    history::{Book, Key, Kind},
     linear::Guard,
     workload::{
         content,
@@ -22,9 +23,17 @@ pub async fn judge(user: &mut User) -> Vec<String> {
     judge_all(std::slice::from_mut(user)).await
 }
 
-/// As [`judge`] for a cluster, where each of the users asks a node of its own, at the same time: every
-/// node answers for everything.
-pub async fn judge_all(users: &mut [User]) -> Vec<String> {
+/// As [`judge`] for a cluster, where a user at each node asks, all at the same time: every node answers
+/// for everything.
+pub async fn judge_fleet(fleet: &Fleet, book: &Book) -> Vec<String> {
+    let user = |machine: Machine| {
+        User::new(format!("oracle at {}", machine.name()), machine.http, book.clone())
+    };
+    let mut users: Vec<User> = fleet.machines().into_iter().map(user).collect();
+    judge_all(&mut users).await
+}
+
+async fn judge_all(users: &mut [User]) -> Vec<String> {
     if let Some(first) = users.first_mut() {
         first.resume_all().await;
     }
@@ -117,9 +126,10 @@ async fn goes_on(user: &mut User) {
             user.pull_tag("after", "all").await.0,
             user.pull_blob("after", &blob.digest, None).await,
         ];
-        // Where blobs are collected soon, one may be gone before its manifest comes.
+        // Where blobs are collected soon, one may be gone before its manifest comes; with a manifest it
+        // stays.
         let collects = user.book.lock().collects;
-        let is_gone = collects && answers != [Answer::Done; 4];
+        let is_gone = collects && matches!(answers[1], Answer::Refused(_));
         let is_over = !answers.contains(&Answer::Unknown) && !is_gone;
         if is_over || Instant::now() >= deadline {
             break answers;

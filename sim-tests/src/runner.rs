@@ -10,7 +10,7 @@ use std::{
     fs::{self, File},
     os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
-    process::{Child, Command},
+    process::Command,
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -131,7 +131,7 @@ pub fn run_all<J: Iterator<Item = Job> + Send>(
                 while goes_on.load(Relaxed) {
                     let next = jobs.lock().unwrap_or_else(PoisonError::into_inner).next();
                     let Some((turn, job)) = next else { break };
-                    if tell.send((turn, start(job).and_then(end))).is_err() {
+                    if tell.send((turn, run(job))).is_err() {
                         break;
                     }
                 }
@@ -161,14 +161,7 @@ fn in_turn<T>(
     Ok(())
 }
 
-struct Running {
-    job: Job,
-    child: Child,
-    output: PathBuf,
-    log: PathBuf,
-}
-
-fn start(job: Job) -> anyhow::Result<Running> {
+fn run(job: Job) -> anyhow::Result<Ended> {
     let told: String = job.env.iter().map(|(_, value)| format!("-{value}")).collect();
     let name = format!("{}-{}{told}-{}", job.scenario.name(), job.seed, job.again);
     let (output, log) = (path(&name, "out"), path(&name, "log"));
@@ -184,27 +177,22 @@ fn start(job: Job) -> anyhow::Result<Running> {
     command.env("MIMALLOC_PURGE_DELAY", "-1");
     command.envs(job.env.iter().map(|(name, value)| (name, value)));
     command.stdout(File::create(&output)?).stderr(File::create(&log)?);
-    let child = command.spawn().context("start `setarch` (package util-linux)")?;
-    Ok(Running { job, child, output, log })
-}
-
-fn path(name: &str, ending: &str) -> PathBuf {
-    Path::new(LOG_FOLDER).join(format!("{name}.{ending}"))
-}
-
-fn end(mut running: Running) -> anyhow::Result<Ended> {
-    let status = running.child.wait()?;
-    let bytes = fs::read(&running.output)?;
-    let mut output = String::from_utf8_lossy(&bytes).into_owned();
-    fs::remove_file(&running.output)?;
+    let status = command.status().context("start `setarch` (package util-linux)")?;
+    let bytes = fs::read(&output)?;
+    fs::remove_file(&output)?;
     if status.success() {
-        fs::remove_file(&running.log)?;
+        fs::remove_file(&log)?;
     }
+    let mut output = String::from_utf8_lossy(&bytes).into_owned();
     // Whatever killed the process, there is a line for it.
     if !status.success() && !output.contains("VIOLATION") {
         output.push_str(&format!("VIOLATION the process ended with {status}\n"));
     }
-    Ok(Ended { job: running.job, passed: status.success(), output, log: running.log })
+    Ok(Ended { job, passed: status.success(), output, log })
+}
+
+fn path(name: &str, ending: &str) -> PathBuf {
+    Path::new(LOG_FOLDER).join(format!("{name}.{ending}"))
 }
 
 /// The sums of many runs.

@@ -260,6 +260,9 @@ async fn no_log_ever_holds_a_credential() {
         .with_writer(move || writer.clone())
         .finish();
     let _logging = tracing::subscriber::set_default(subscriber);
+    // While there is but one subscriber, tracing asks the thread that comes by an event first whether
+    // anybody wants it, for good; that of another test has none. With two, it asks them all.
+    let _beside = tracing::Dispatch::new(tracing::subscriber::NoSubscriber::new());
     let layer = content(1000, 11);
     let nodes = cluster(2, std::slice::from_ref(&layer)).await;
     let agent = Agent::start(&[&nodes[0], &nodes[1]], 1 << 20).await;

@@ -11,7 +11,7 @@ use atoll_node::io::disk::sim::{Faults, SimDisk};
 use tokio::time::Instant;
 
 use super::{Belonging, Machine, Rates, Tuning};
-use crate::{draw::Draw, trace};
+use crate::{draw::Draw, nemesis::READY, trace};
 
 /// How often views are looked at.
 const LOOK: Duration = Duration::from_millis(20);
@@ -62,6 +62,19 @@ impl Fleet {
         machine.skew_clock(millis, ppm);
         state.machines.push(machine.clone());
         machine
+    }
+
+    /// Founds a cluster of so many machines, one after the other, and waits until they agree.
+    ///
+    /// # Errors
+    /// What a machine did instead of getting ready, or what they hold instead of one view.
+    pub async fn found(&self, count: u64, within: Duration) -> Result<(), String> {
+        let founder = self.enlist(None);
+        founder.wait_ready(READY).await?;
+        for _ in 1..count {
+            self.enlist(Some(&founder)).wait_ready(READY).await?;
+        }
+        self.settle(within).await.map(drop)
     }
 
     /// This machine is no member any more.

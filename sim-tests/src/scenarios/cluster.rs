@@ -171,7 +171,7 @@ impl Cluster {
             self.lose_all_power().await;
         }
         let settled = self.ready_and_settled().await;
-        let mut violations = self.judge().await;
+        let mut violations = oracle::judge_fleet(self.fleet(), self.book()).await;
         violations.extend(settled.err());
         let present = std::mem::take(&mut self.book().lock().present);
         violations.extend(self.heal(present).await.err());
@@ -183,16 +183,6 @@ impl Cluster {
         }
         violations.extend(self.expect_no_errors().err());
         violations
-    }
-
-    /// Every node answers for everything.
-    async fn judge(&self) -> Vec<String> {
-        let user = |machine: Machine| {
-            let name = format!("oracle at {}", machine.name());
-            User::new(name, machine.http, self.book().clone())
-        };
-        let mut users: Vec<User> = self.fleet().machines().into_iter().map(user).collect();
-        oracle::judge_all(&mut users).await
     }
 
     /// The disks hold what they should.

@@ -16,7 +16,6 @@ use crate::{
     events,
     history::Book,
     linear::Guard,
-    nemesis::READY,
     oracle, trace,
     workload::{content, push::Upload, user::User},
 };
@@ -42,12 +41,12 @@ pub async fn run(seed: u64) -> Verdict {
     let (book, fleet) = (Book::default(), Fleet::new(rates, TUNING, seed));
     let mut fence = Fence { fleet, book: book.clone(), draw, timeout };
     let mut violations = Vec::new();
-    match fence.found(nodes).await {
+    match fence.fleet.found(nodes, SETTLE).await {
         Ok(()) => {
             for round in 0..rounds {
                 violations.extend(fence.round(round).await.err());
             }
-            violations.extend(fence.afterwards().await);
+            violations.extend(oracle::judge_fleet(&fence.fleet, &book).await);
         }
         Err(why) => violations.push(why),
     }
@@ -64,15 +63,6 @@ struct Fence {
 }
 
 impl Fence {
-    async fn found(&mut self, nodes: u64) -> Result<(), String> {
-        let founder = self.fleet.enlist(None);
-        founder.wait_ready(READY).await?;
-        for _ in 1..nodes {
-            self.fleet.enlist(Some(&founder)).wait_ready(READY).await?;
-        }
-        self.fleet.settle(SETTLE).await.map(drop)
-    }
-
     /// Some are cut off from the others, or one is frozen, for longer than a session lasts.
     async fn round(&mut self, number: u64) -> Result<(), String> {
         let mut others = self.fleet.machines();
@@ -148,16 +138,6 @@ impl Fence {
             }
             tokio::time::sleep(LOOK).await;
         }
-    }
-
-    async fn afterwards(&mut self) -> Vec<String> {
-        let machines = self.fleet.machines();
-        let user = |machine: &Machine| {
-            let name = format!("oracle at {}", machine.name());
-            User::new(name, machine.http, self.book.clone())
-        };
-        let mut users: Vec<User> = machines.iter().map(user).collect();
-        oracle::judge_all(&mut users).await
     }
 }
 

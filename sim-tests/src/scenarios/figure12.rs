@@ -140,11 +140,7 @@ async fn story(
 }
 
 async fn judge(fleet: &Fleet, book: &Book) -> Result<(), String> {
-    let user = |machine: Machine| {
-        User::new(format!("oracle at {}", machine.name()), machine.http, book.clone())
-    };
-    let mut users: Vec<User> = fleet.machines().into_iter().map(user).collect();
-    let violations = oracle::judge_all(&mut users).await;
+    let violations = oracle::judge_fleet(fleet, book).await;
     book.lock().violations.extend(violations);
     errors::expect_none(|_| false)
 }

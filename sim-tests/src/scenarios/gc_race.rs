@@ -11,12 +11,12 @@ use tokio::time::Instant;
 
 use super::{Verdict, crash::TUNING, outage::RATES, story::REPO};
 use crate::{
-    cluster::{Machine, Rates, fleet::Fleet},
+    cluster::{Rates, fleet::Fleet},
     draw::Draw,
     events,
     history::Book,
     linear::Guard,
-    nemesis::READY,
+    nemesis::links,
     oracle, trace,
     workload::{content, push::Upload, user::User},
 };
@@ -55,10 +55,11 @@ pub async fn run(seed: u64) -> Verdict {
     let ages = rates.gc_min_age..rates.gc_min_age + interval;
     let mut race = Race { fleet, book: book.clone(), draw, users, ages };
     let mut violations = Vec::new();
-    match race.found(nodes).await {
+    match race.fleet.found(nodes, SETTLE).await {
         Ok(()) => {
-            race.run().await;
-            violations.extend(race.afterwards().await);
+            violations.extend(race.run().await.err());
+            violations.extend(race.fleet.settle(SETTLE).await.err());
+            violations.extend(oracle::judge_fleet(&race.fleet, &book).await);
         }
         Err(why) => violations.push(why),
     }
@@ -77,16 +78,7 @@ struct Race {
 }
 
 impl Race {
-    async fn found(&mut self, nodes: u64) -> Result<(), String> {
-        let founder = self.fleet.enlist(None);
-        founder.wait_ready(READY).await?;
-        for _ in 1..nodes {
-            self.fleet.enlist(Some(&founder)).wait_ready(READY).await?;
-        }
-        self.fleet.settle(SETTLE).await.map(drop)
-    }
-
-    async fn run(&mut self) {
+    async fn run(&mut self) -> Result<(), String> {
         let end = Instant::now() + RACE;
         let machines = self.fleet.machines();
         let users: Vec<_> = (0..self.users)
@@ -98,39 +90,17 @@ impl Race {
             })
             .collect();
         while Instant::now() < end {
-            self.draw_delays(&machines);
+            partition::quicken_all();
+            links::slow_at_random(&machines, &SLOWER, &mut self.draw);
             tokio::time::sleep(self.draw.millis(WEATHER)).await;
         }
         partition::quicken_all();
         for user in users {
-            // A task that ended early has left its trace.
-            let _ = user.await;
+            user.await.map_err(|error| format!("a user ended early: {error}"))?;
         }
         // A slow network may have made somebody call for help.
         events::take_errors();
-    }
-
-    fn draw_delays(&mut self, machines: &[Machine]) {
-        partition::quicken_all();
-        for from in machines {
-            for to in machines.iter().filter(|to| to.number != from.number) {
-                let slower = *self.draw.pick(&SLOWER);
-                partition::slow(from.id(), to.id(), Duration::from_millis(slower));
-            }
-        }
-    }
-
-    async fn afterwards(&mut self) -> Vec<String> {
-        let settled = self.fleet.settle(SETTLE).await;
-        let machines = self.fleet.machines();
-        let user = |machine: &Machine| {
-            let name = format!("oracle at {}", machine.name());
-            User::new(name, machine.http, self.book.clone())
-        };
-        let mut users: Vec<User> = machines.iter().map(user).collect();
-        let mut violations = oracle::judge_all(&mut users).await;
-        violations.extend(settled.err());
-        violations
+        Ok(())
     }
 }
 

@@ -25,7 +25,7 @@ use crate::{
     draw::Draw,
     events,
     history::Book,
-    nemesis::{READY, operator::Operator},
+    nemesis::operator::Operator,
     oracle, trace,
     workload::{content, push::Upload, user::User},
 };
@@ -68,10 +68,11 @@ pub async fn run(seed: u64) -> Verdict {
     let (book, fleet) = (Book::default(), Fleet::new(rates, TUNING, seed));
     let operator = Operator { fleet: fleet.clone(), book: book.clone() };
     let mut laggard = Laggard { fleet, book: book.clone(), operator, draw, users };
-    let mut violations = laggard.found(nodes).await.err().into_iter().collect::<Vec<_>>();
+    let mut violations =
+        laggard.fleet.found(nodes, SETTLE).await.err().into_iter().collect::<Vec<_>>();
     if violations.is_empty() {
         violations.extend(laggard.lag(owns).await.err());
-        violations.extend(laggard.afterwards().await);
+        violations.extend(oracle::judge_fleet(&laggard.fleet, &book).await);
     }
     violations.append(&mut book.lock().violations);
     let counts = book.lock().counts.clone();
@@ -87,15 +88,6 @@ struct Laggard {
 }
 
 impl Laggard {
-    async fn found(&mut self, nodes: u64) -> Result<(), String> {
-        let founder = self.fleet.enlist(None);
-        founder.wait_ready(READY).await?;
-        for _ in 1..nodes {
-            self.fleet.enlist(Some(&founder)).wait_ready(READY).await?;
-        }
-        self.fleet.settle(SETTLE).await.map(drop)
-    }
-
     /// One hears late; users push at it; machines join, or one leaves.
     async fn lag(&mut self, owns: bool) -> Result<(), String> {
         let machines = self.fleet.machines();
@@ -163,16 +155,6 @@ impl Laggard {
             tokio::time::sleep(LOOK).await;
         }
         Err(format!("the nodes do not agree after {SETTLE:?}"))
-    }
-
-    async fn afterwards(&mut self) -> Vec<String> {
-        let machines = self.fleet.machines();
-        let user = |machine: &Machine| {
-            let name = format!("oracle at {}", machine.name());
-            User::new(name, machine.http, self.book.clone())
-        };
-        let mut users: Vec<User> = machines.iter().map(user).collect();
-        oracle::judge_all(&mut users).await
     }
 }
 

@@ -210,13 +210,7 @@ impl Play {
             return vec![format!("after {loss:?}: {why}")];
         }
         let settled = self.fleet.settle(SETTLE).await;
-        let machines = self.fleet.machines();
-        let user = |machine: &Machine| {
-            let name = format!("oracle at {}", machine.name());
-            User::new(name, machine.http, self.book.clone())
-        };
-        let mut users: Vec<User> = machines.iter().map(user).collect();
-        let mut violations = oracle::judge_all(&mut users).await;
+        let mut violations = oracle::judge_fleet(&self.fleet, &self.book).await;
         violations.extend(settled.err());
         violations
     }

@@ -43,7 +43,7 @@ pub async fn run(seed: u64) -> Verdict {
             for _ in 0..rounds {
                 violations.extend(relay.round(&blobs).await.err());
             }
-            violations.extend(relay.afterwards().await);
+            violations.extend(oracle::judge_fleet(&relay.fleet, &book).await);
         }
         Err(why) => violations.push(why),
     }
@@ -61,13 +61,8 @@ struct Relay {
 
 impl Relay {
     async fn found(&mut self, nodes: u64, blobs: u64) -> Result<Vec<Blob>, String> {
-        let founder = self.fleet.enlist(None);
-        founder.wait_ready(READY).await?;
-        for _ in 1..nodes {
-            self.fleet.enlist(Some(&founder)).wait_ready(READY).await?;
-        }
-        self.fleet.settle(SETTLE).await?;
-        let mut user = User::new("pusher", founder.http, self.book.clone());
+        self.fleet.found(nodes, SETTLE).await?;
+        let mut user = User::new("pusher", self.fleet.targets()[0], self.book.clone());
         let mut pushed = Vec::new();
         for _ in 0..blobs {
             let len = self.draw.within(BLOB_BYTES);
@@ -122,16 +117,6 @@ impl Relay {
         if let Some(machine) = rotten {
             trace::note("nemesis", format_args!("byte {offset} rots at {}", machine.name()));
         }
-    }
-
-    async fn afterwards(&mut self) -> Vec<String> {
-        let machines = self.fleet.machines();
-        let user = |machine: &Machine| {
-            let name = format!("oracle at {}", machine.name());
-            User::new(name, machine.http, self.book.clone())
-        };
-        let mut users: Vec<User> = machines.iter().map(user).collect();
-        oracle::judge_all(&mut users).await
     }
 }
 
