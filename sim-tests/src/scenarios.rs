@@ -86,12 +86,21 @@ impl Scenario {
 
     /// Must enough seeds of it take this path?
     pub fn takes(self, point: Sometimes) -> bool {
-        use Sometimes::{DiskFull, Quarantined, ResumedMidBody, UploadRestored};
+        use Sometimes::{
+            Collected, CollectionSpared, DiskFull, OpenSetConsulted, Quarantined, ResumedMidBody,
+            Reverified, RoundSettled, UploadRestored,
+        };
         match self {
             Scenario::Mixed => matches!(point, DiskFull | Quarantined | UploadRestored),
-            Scenario::Cluster => !matches!(point, DiskFull | ResumedMidBody | UploadRestored),
-            Scenario::Figure12 | Scenario::Fence | Scenario::Laggard | Scenario::GcRace => false,
+            Scenario::Cluster => {
+                !matches!(point, DiskFull | OpenSetConsulted | ResumedMidBody | UploadRestored)
+            }
+            Scenario::GcRace => matches!(
+                point,
+                Collected | CollectionSpared | OpenSetConsulted | Reverified | RoundSettled
+            ),
             Scenario::Relay => matches!(point, ResumedMidBody),
+            Scenario::Figure12 | Scenario::Fence | Scenario::Laggard => false,
             Scenario::Crash(_) | Scenario::Outage(_) | Scenario::FailedSync => false,
         }
     }

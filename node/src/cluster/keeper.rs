@@ -19,7 +19,7 @@ use self::down::DownTimers;
 use super::{Cluster, SessionSlot, znodes};
 use crate::{
     coordination::{CoordinationError, EventQueue, Refusal, Session, WatchMode},
-    io::{Io, Sometimes, rt::blocking},
+    io::{Io, rt::blocking},
     metadata::{COORDINATION, Leadership, Metadata},
 };
 
@@ -138,9 +138,9 @@ impl Keeper {
                 self.cluster.adopt(next);
                 Ok(())
             }
-            // Somebody else wrote meanwhile, or an earlier try of this node's did arrive.
+            // Somebody else wrote meanwhile. In ZooKeeper a former keeper's write may still be on its way;
+            // one to group 0 ends with its leadership.
             Err(error) if matches!(error.refusal(), Some(Refusal::BadVersion { .. })) => {
-                Sometimes::ViewRaceLost.reached();
                 session.sync(znodes::VIEW).await
             }
             Err(error) => Err(error),

@@ -52,8 +52,15 @@ where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
+    #[cfg(not(madsim))]
     fn execute(&self, future: F) {
         tokio::spawn(future);
+    }
+
+    /// Boxed, for madsim moves what it spawns half a dozen times.
+    #[cfg(madsim)]
+    fn execute(&self, future: F) {
+        tokio::spawn(Box::pin(future));
     }
 }
 

@@ -73,8 +73,6 @@ sometimes! {
     FenceClosed "fence-closed",
     /// A newer view came from a peer and not from group 0.
     ViewPulled "view-pulled",
-    /// A view was refused because somebody else had written one meanwhile.
-    ViewRaceLost "view-race-lost",
     /// A node took over what its own earlier start had registered.
     GhostReplaced "ghost-replaced",
 

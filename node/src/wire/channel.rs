@@ -98,7 +98,8 @@ impl Inner {
         {
             return Ok(connection);
         }
-        let fresh = self.connect().await?;
+        // Boxed, for it is rare and large: every call would carry the room for it.
+        let fresh = Box::pin(self.connect()).await?;
         let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
         *connection = Some(fresh.clone());
         Ok(fresh)

@@ -43,6 +43,8 @@ pub struct Rates {
     pub groups: u16,
     /// The time-out of the nodes' sessions.
     pub session_timeout: Duration,
+    /// Pause between two heartbeats of a session; it outlasts two.
+    pub heartbeat: Duration,
     /// How long a node may be down before it leaves the ring.
     pub down_out: Duration,
     /// How long a voter may be down.
@@ -126,6 +128,7 @@ fn belong(settings: &mut NodeSettings, belonging: &Belonging) {
     settings.cluster.token = Some(token.clone());
     settings.cluster.replicas = rates.replicas;
     settings.cluster.session_timeout = rates.session_timeout;
+    settings.cluster.heartbeat = rates.heartbeat;
     settings.cluster.down_out_interval = rates.down_out;
     settings.cluster.voter_out_interval = rates.voter_out;
     settings.metadata.groups = rates.groups;

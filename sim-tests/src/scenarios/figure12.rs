@@ -54,6 +54,7 @@ pub async fn run(seed: u64) -> Verdict {
         replicas: 3,
         groups: *draw.pick(&[1, 1, 2, 3]),
         session_timeout: Duration::from_millis(draw.within(2..7) * 500),
+        heartbeat: Duration::from_millis(500),
         down_out: Duration::from_secs(600),
         voter_out: Duration::from_secs(30),
         repair: Duration::from_secs(10),

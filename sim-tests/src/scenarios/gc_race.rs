@@ -2,9 +2,14 @@
 //!
 //! A layer that nobody has needed for a while is condemned, and meanwhile somebody pushes a manifest that
 //! needs it: either the layer stays, or the push is told that it is gone. Every link has a delay of its
-//! own, so that messages of a collection and of a push overtake each other in every order.
+//! own, so that messages of a collection and of a push overtake each other in every order. In some runs
+//! machines come and go meanwhile: then the owners of two configurations must be asked before a layer
+//! is said to be gone.
 
-use std::{ops::Range, time::Duration};
+use std::{
+    ops::{Range, RangeInclusive},
+    time::Duration,
+};
 
 use atoll_node::io::net::partition;
 use tokio::time::Instant;
@@ -16,7 +21,7 @@ use crate::{
     events,
     history::Book,
     linear::Guard,
-    nemesis::links,
+    nemesis::{links, operator::Operator},
     oracle, trace,
     workload::{content, push::Upload, user::User},
 };
@@ -28,7 +33,13 @@ const SETTLE: Duration = Duration::from_secs(30);
 const RACE: Duration = Duration::from_secs(15);
 
 /// How long the network stays as it is.
-const WEATHER: std::ops::Range<u64> = 500..4_000;
+const WEATHER: Range<u64> = 500..4_000;
+
+/// Fewest and most machines, where they come and go.
+const MEMBERS: RangeInclusive<usize> = 3..=6;
+
+/// Milliseconds between a machine that came or went and the next.
+const CALM: Range<u64> = 100..1_500;
 
 /// Milliseconds by which a link may be slower. What a voter is sent must be answered within a quarter of
 /// a second, or it falls behind; so most are not.
@@ -49,11 +60,12 @@ pub async fn run(seed: u64) -> Verdict {
         gc_batch: *draw.pick(&[1, 10, 1_000]),
         ..RATES
     };
-    trace::note("swarm", format_args!("{nodes} nodes, {users} users, {rates:?}"));
+    let moves = draw.chance(0.5);
+    trace::note("swarm", format_args!("{nodes} nodes, {users} users, moves: {moves}, {rates:?}"));
     let (book, fleet) = (Book::default(), Fleet::new(rates, TUNING, seed));
     book.lock().collects = true;
     let ages = rates.gc_min_age..rates.gc_min_age + interval;
-    let mut race = Race { fleet, book: book.clone(), draw, users, ages };
+    let mut race = Race { fleet, book: book.clone(), draw, users, ages, moves };
     let mut violations = Vec::new();
     match race.fleet.found(nodes, SETTLE).await {
         Ok(()) => {
@@ -75,6 +87,8 @@ struct Race {
     users: u64,
     /// How old a layer is when it is collected.
     ages: Range<Duration>,
+    /// Do machines come and go?
+    moves: bool,
 }
 
 impl Race {
@@ -89,12 +103,18 @@ impl Race {
                 tokio::spawn(need_late(user, draw, self.ages.clone(), end))
             })
             .collect();
+        let operator = Operator { fleet: self.fleet.clone(), book: self.book.clone() };
+        let draw = Draw::new(self.draw.within(0..u64::MAX), self.users);
+        let moving = self.moves.then(|| tokio::spawn(come_and_go(operator, draw, end)));
         while Instant::now() < end {
             partition::quicken_all();
-            links::slow_at_random(&machines, &SLOWER, &mut self.draw);
+            links::slow_at_random(&self.fleet.machines(), &SLOWER, &mut self.draw);
             tokio::time::sleep(self.draw.millis(WEATHER)).await;
         }
         partition::quicken_all();
+        if let Some(moving) = moving {
+            moving.await.map_err(|error| format!("an operator ended early: {error}"))?;
+        }
         for user in users {
             user.await.map_err(|error| format!("a user ended early: {error}"))?;
         }
@@ -117,5 +137,19 @@ async fn need_late(mut user: User, mut draw: Draw, ages: Range<Duration>, end: I
         let name = format!("image {serial} of {len} {age:?}");
         let image = content::manifest(std::slice::from_ref(&layer), &name, None);
         user.push_manifest(REPO, &image, &[], Guard::Any).await;
+    }
+}
+
+/// Machines join, or hand over what they have and leave.
+async fn come_and_go(operator: Operator, mut draw: Draw, end: Instant) {
+    while Instant::now() < end {
+        tokio::time::sleep(draw.millis(CALM)).await;
+        let machines = operator.fleet.machines();
+        let may_join = machines.len() < *MEMBERS.end();
+        if machines.len() <= *MEMBERS.start() || (may_join && draw.chance(0.5)) {
+            operator.join(draw.pick(&machines)).await;
+        } else {
+            operator.drain(draw.pick(&machines[1..])).await;
+        }
     }
 }

@@ -31,6 +31,7 @@ pub const RATES: Rates = Rates {
     replicas: 2,
     groups: 1,
     session_timeout: Duration::from_secs(2),
+    heartbeat: Duration::from_millis(500),
     down_out: Duration::from_secs(600),
     voter_out: Duration::from_secs(600),
     repair: Duration::from_secs(5),

@@ -7,8 +7,8 @@ use crate::{cluster::Rates, draw::Draw, nemesis::Fault, overrides, swarm::Swarm}
 /// Most machines at a time, those that join included.
 const NODES_MAX: u8 = 7;
 
-/// Seconds under faults.
-const SECONDS: u64 = 60;
+/// Seconds under faults. With what comes before and after, a run takes 60 on average.
+const SECONDS: [u64; 3] = [20, 40, 60];
 
 /// Every size of a run.
 #[derive(Clone, Debug)]
@@ -52,13 +52,14 @@ impl Size {
         swarm.short_io &= !overrides::is_off("short-io");
         let rates = Size::rates(draw, replicas);
         swarm.collects = rates.gc.is_some();
+        let seconds = *draw.pick(&SECONDS);
         let minority = usize::from(nodes.saturating_sub(1) / 2).max(1);
         Size {
             nodes,
             together: draw.chance(0.5) && !overrides::is_off("together"),
             rates,
             swarm,
-            seconds: overrides::seconds().unwrap_or(SECONDS),
+            seconds: overrides::seconds().unwrap_or(seconds),
             strikers: draw.within(1..4),
             out_max: if draw.chance(0.8) { minority } else { usize::from(nodes) },
             pause_millis: *draw.pick(&[3_000, 8_000, 15_000]),
@@ -77,10 +78,13 @@ impl Size {
         let gc = seconds(&[2, 5, 10]);
         let gc_min_age = seconds(&[1, 5, 20]);
         let collects = draw.chance(0.5) && !overrides::is_off("gc");
+        let session_timeout = Duration::from_millis(draw.within(2..7) * 500);
+        let heartbeat = Duration::from_millis(draw.within(5..11) * 100);
         Rates {
             replicas,
             groups: *draw.pick(&[1, 1, 2, 3]),
-            session_timeout: Duration::from_millis(draw.within(2..7) * 500),
+            session_timeout,
+            heartbeat: heartbeat.min(session_timeout / 2),
             down_out,
             voter_out,
             repair,
