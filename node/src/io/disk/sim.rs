@@ -14,6 +14,7 @@
 mod calls;
 mod content;
 mod faults;
+mod pages;
 mod state;
 #[cfg(test)]
 mod tests;

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use super::faults::Loss;
+use super::{faults::Loss, pages::Pages};
 use crate::io::entropy::rng::SeededRng;
 
 /// What a disk writes whole or not at all, in bytes.
@@ -15,8 +15,8 @@ pub(super) const SECTOR: u64 = 512;
 /// A file's bytes.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Content {
-    cache: Vec<u8>,
-    durable: Vec<u8>,
+    cache: Pages,
+    durable: Pages,
     pending: Vec<Change>,
 }
 
@@ -27,10 +27,10 @@ enum Change {
 }
 
 impl Change {
-    fn apply(&self, to: &mut Vec<u8>) {
+    fn apply(&self, to: &mut Pages) {
         match self {
-            Change::Write { offset, bytes } => overwrite(to, *offset, bytes),
-            Change::SetLen(len) => to.resize(*len, 0),
+            Change::Write { offset, bytes } => to.write(*offset, bytes),
+            Change::SetLen(len) => to.resize(*len),
         }
     }
 
@@ -43,14 +43,6 @@ impl Change {
     }
 }
 
-fn overwrite(to: &mut Vec<u8>, offset: usize, bytes: &[u8]) {
-    let end = offset + bytes.len();
-    if to.len() < end {
-        to.resize(end, 0);
-    }
-    to[offset..end].copy_from_slice(bytes);
-}
-
 impl Content {
     pub(super) fn len(&self) -> u64 {
         self.cache.len() as u64
@@ -58,10 +50,7 @@ impl Content {
 
     /// Copies what lies at `offset` and answers how much that was.
     pub(super) fn read(&self, buffer: &mut [u8], offset: u64) -> usize {
-        let from = self.cache.get(offset as usize..).unwrap_or_default();
-        let read = from.len().min(buffer.len());
-        buffer[..read].copy_from_slice(&from[..read]);
-        read
+        self.cache.read(buffer, offset as usize)
     }
 
     pub(super) fn write(&mut self, offset: u64, bytes: &[u8]) {
@@ -104,9 +93,7 @@ impl Content {
         let at = offset as usize;
         let mask = 1_u8 << (bit % 8);
         for copy in [&mut self.durable, &mut self.cache] {
-            if let Some(byte) = copy.get_mut(at) {
-                *byte ^= mask;
-            }
+            copy.flip(at, mask);
         }
         at < self.cache.len()
     }
@@ -131,7 +118,7 @@ impl Content {
 /// Sector by sector: each holds what it held after some prefix of the writes that touched it. The
 /// length is journalled on its own: it is the one after some prefix of all changes, and a length
 /// that outran its data reads as zeros.
-fn tear(durable: &mut Vec<u8>, pending: &[Change], rng: &mut SeededRng) {
+fn tear(durable: &mut Pages, pending: &[Change], rng: &mut SeededRng) {
     let journalled = rng.below(pending.len() as u64 + 1) as usize;
     let len = pending[..journalled].iter().fold(durable.len(), |len, change| change.len_after(len));
     let mut writes_left = surviving_writes(pending, rng);
@@ -142,18 +129,18 @@ fn tear(durable: &mut Vec<u8>, pending: &[Change], rng: &mut SeededRng) {
                     let left = writes_left.entry(sector).or_default();
                     if *left > 0 {
                         *left -= 1;
-                        overwrite(durable, offset + from, &bytes[from..to]);
+                        durable.write(offset + from, &bytes[from..to]);
                     }
                 }
             }
             // A cut that reached the journal wipes what older writes left behind it.
             Change::SetLen(cut) if index < journalled => {
-                durable.truncate(*cut);
+                durable.resize(durable.len().min(*cut));
             }
             Change::SetLen(_) => {}
         }
     }
-    durable.resize(len, 0);
+    durable.resize(len);
 }
 
 /// How many of the pending writes to each sector reach it.
