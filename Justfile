@@ -18,6 +18,10 @@ test:
 check:
     cargo fmt --all --check && cargo clippy --locked --workspace --all-targets -- -D warnings
 
+# Lints of what only the simulator compiles; reads only.
+sim-check:
+    cargo sim-clippy
+
 # Format and what lints can repair; writes.
 fix:
     cargo clippy --workspace --all-targets --fix --allow-dirty --allow-staged && cargo fmt --all

@@ -138,7 +138,10 @@ pub fn run_all<J: Iterator<Item = Job> + Send>(
             });
         }
         drop(tell);
-        let outcome = in_turn(ended, |run| Ok(goes_on.fetch_and(each(run?), Relaxed)).map(drop));
+        let outcome = in_turn(ended, |run| {
+            goes_on.fetch_and(each(run?), Relaxed);
+            Ok(())
+        });
         goes_on.store(false, Relaxed);
         outcome
     })

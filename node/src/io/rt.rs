@@ -86,6 +86,7 @@ impl hyper::rt::Timer for Timer {
     }
 
     fn sleep_until(&self, deadline: Instant) -> Pin<Box<dyn hyper::rt::Sleep>> {
+        #[cfg_attr(madsim, allow(clippy::useless_conversion, reason = "tokio's is std's there"))]
         Box::pin(Sleep(Box::pin(tokio::time::sleep_until(deadline.into()))))
     }
 }

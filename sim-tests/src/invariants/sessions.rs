@@ -52,11 +52,10 @@ pub async fn watch_death(
             return Err(format!("{names:?} hold {} up after {passed:?}", dead.name()));
         }
         for machine in &survivors {
-            if !holds_up(machine, dead) && seen.insert(machine.number, passed).is_none() {
-                if passed < earliest {
-                    let (name, dead) = (machine.name(), dead.name());
-                    return Err(format!("{name} has {dead} down after {passed:?} already"));
-                }
+            let is_news = !holds_up(machine, dead) && seen.insert(machine.number, passed).is_none();
+            if is_news && passed < earliest {
+                let (name, dead) = (machine.name(), dead.name());
+                return Err(format!("{name} has {dead} down after {passed:?} already"));
             }
         }
         tokio::time::sleep(LOOK).await;

@@ -63,7 +63,8 @@ impl Case {
     /// The one that a seed names.
     pub fn new(seed: u64) -> Case {
         let number = seed % CASES;
-        let point = if number % 2 == 0 { CrashPoint::Before } else { CrashPoint::After };
+        let is_even = number.is_multiple_of(2);
+        let point = if is_even { CrashPoint::Before } else { CrashPoint::After };
         Case { number, variant: seed / CASES, operation: number / 2, point }
     }
 

@@ -102,7 +102,7 @@ impl Walk {
     }
 
     async fn push_blob(&mut self, repo: &str) {
-        let old = self.blobs.iter().filter(|_| self.draw.chance(0.15)).next_back();
+        let old = self.blobs.iter().rfind(|_| self.draw.chance(0.15));
         let blob = match old {
             Some((_, blob)) => blob.clone(),
             None => self.new_blob(),

@@ -39,6 +39,10 @@ const PLAINTEXT_DRAINED_MAX: u64 = 64 << 10;
 type Tls = TlsStream<Replay<net::Stream>>;
 
 /// Who came in, and how.
+#[cfg_attr(
+    madsim,
+    allow(clippy::large_enum_variant, reason = "TLS is small beside a simulated stream")
+)]
 pub(super) enum Entered {
     Plaintext(net::Stream),
     Member(Box<Tls>, PeerIdentity),
