@@ -145,7 +145,11 @@ impl Replicator {
         &self.inner.pulls
     }
 
-    async fn note_hint(&self, owner: NodeId, digest: &Digest) -> Result<(), DebtNotRecorded> {
+    /// Notes that this node's copy is owed to an owner.
+    ///
+    /// # Errors
+    /// The note could not be written down.
+    pub async fn note_hint(&self, owner: NodeId, digest: &Digest) -> Result<(), DebtNotRecorded> {
         Ok(self.inner.hints.note(owner, digest).await?)
     }
 

@@ -20,26 +20,26 @@ use crate::{
 
 /// Reads everything that anybody ever pushed and checks every promise; answers what is broken.
 pub async fn judge(user: &mut User) -> Vec<String> {
-    judge_all(std::slice::from_mut(user)).await
+    judge_all(std::slice::from_mut(user), Duration::ZERO).await
 }
 
 /// As [`judge`] for a cluster, where a user at each node asks, all at the same time: every node answers
-/// for everything.
-pub async fn judge_fleet(fleet: &Fleet, book: &Book) -> Vec<String> {
+/// for everything, within so much time.
+pub async fn judge_fleet(fleet: &Fleet, book: &Book, within: Duration) -> Vec<String> {
     let user = |machine: Machine| {
         User::new(format!("oracle at {}", machine.name()), machine.http, book.clone())
     };
     let mut users: Vec<User> = fleet.machines().into_iter().map(user).collect();
-    judge_all(&mut users).await
+    judge_all(&mut users, within).await
 }
 
-async fn judge_all(users: &mut [User]) -> Vec<String> {
+async fn judge_all(users: &mut [User], within: Duration) -> Vec<String> {
     if let Some(first) = users.first_mut() {
         first.resume_all().await;
     }
     let keys = users.first().map(|user| user.book.lock().keys()).unwrap_or_default();
     join_all(users.iter_mut().map(|user| async {
-        scan(user, &keys).await;
+        scan(user, &keys, within).await;
         goes_on(user).await;
     }))
     .await;
@@ -51,28 +51,25 @@ async fn judge_all(users: &mut [User]) -> Vec<String> {
 
 /// P1 and P3: reads every register over HTTP. All faults are over, so everything is answered,
 /// except what lost its only copy.
-async fn scan(user: &mut User, keys: &[Key]) {
+async fn scan(user: &mut User, keys: &[Key], within: Duration) {
+    let deadline = Instant::now() + within;
     let mut there = BTreeSet::new();
     for key in keys {
-        let Key { repo, kind, name } = key;
-        let (answer, digest) = match (kind, Digest::from_str(name)) {
-            (Kind::Tag, _) => user.pull_tag(repo, name).await,
-            (Kind::Manifest, Ok(digest)) => (user.pull_manifest(repo, &digest).await, Some(digest)),
-            (Kind::Blob, Ok(digest)) => (user.pull_blob(repo, &digest, None).await, Some(digest)),
-            (_, Err(_)) => continue,
+        let (answer, digest, is_excused) = loop {
+            let (answer, digest) = read(user, key).await;
+            let is_excused = is_excused(user, digest.as_ref());
+            if answer != Answer::Unknown || is_excused || Instant::now() >= deadline {
+                break (answer, digest, is_excused);
+            }
+            tokio::time::sleep(ASK_AGAIN).await;
         };
         let mut book = user.book.lock();
         if answer == Answer::Done {
             book.present.extend(digest);
             there.insert(key.clone());
         }
-        let is_excused = match digest {
-            Some(digest) => book.damaged.contains(&digest),
-            // A tag that cannot be read may point to a damaged manifest.
-            None => !book.damaged.is_empty(),
-        };
         if answer == Answer::Unknown && !is_excused {
-            book.violation(format!("{kind:?} {repo}/{name} cannot be read after all faults ended"));
+            book.violation(format!("{key} cannot be read after all faults ended"));
         }
     }
     wholeness(user, &there);
@@ -87,6 +84,27 @@ async fn scan(user: &mut User, keys: &[Key]) {
         for subject in &subjects {
             user.list_referrers(repo, subject).await;
         }
+    }
+}
+
+/// What is there, and which content that is.
+async fn read(user: &mut User, key: &Key) -> (Answer, Option<Digest>) {
+    let Key { repo, kind, name } = key;
+    match (kind, Digest::from_str(name)) {
+        (Kind::Tag, _) => user.pull_tag(repo, name).await,
+        (Kind::Manifest, Ok(digest)) => (user.pull_manifest(repo, &digest).await, Some(digest)),
+        (Kind::Blob, Ok(digest)) => (user.pull_blob(repo, &digest, None).await, Some(digest)),
+        // No other name is ever written down.
+        (_, Err(error)) => panic!("{key} has no digest: {error}"),
+    }
+}
+
+fn is_excused(user: &User, digest: Option<&Digest>) -> bool {
+    let book = user.book.lock();
+    match digest {
+        Some(digest) => book.damaged.contains(digest),
+        // A tag that cannot be read may point to a damaged manifest.
+        None => !book.damaged.is_empty(),
     }
 }
 
@@ -108,6 +126,9 @@ fn wholeness(user: &User, there: &BTreeSet<Key>) {
     }
     book.violations.append(&mut missing);
 }
+
+/// Pause before what cannot be read is asked for again.
+const ASK_AGAIN: Duration = Duration::from_millis(500);
 
 /// When a node that hears the others again must do its work: a session must open first, and a
 /// connection that was begun over a cut link be given up.

@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use atoll_node::io::Sometimes;
 use madsim::runtime::Runtime;
 
-use crate::{cluster::host, nemesis::Fault, runner::SIMULATED, trace};
+use crate::{cluster::host, runner::SIMULATED, trace};
 use outage::Outage;
 use story::Story;
 
@@ -50,9 +50,6 @@ pub enum Scenario {
     Laggard,
     /// Blobs that are needed again while they are collected.
     GcRace,
-    /// Random clients, failed syncs, and a restart that does not reboot the machine. Not survived
-    /// yet: kept to be run by whoever mends that, and no part of `sim ci`.
-    FailedSync,
 }
 
 impl Scenario {
@@ -69,7 +66,6 @@ impl Scenario {
                 Scenario::Relay,
                 Scenario::Laggard,
                 Scenario::GcRace,
-                Scenario::FailedSync,
             ])
             .collect()
     }
@@ -101,7 +97,7 @@ impl Scenario {
             ),
             Scenario::Relay => matches!(point, ResumedMidBody),
             Scenario::Figure12 | Scenario::Fence | Scenario::Laggard => false,
-            Scenario::Crash(_) | Scenario::Outage(_) | Scenario::FailedSync => false,
+            Scenario::Crash(_) | Scenario::Outage(_) => false,
         }
     }
 
@@ -117,7 +113,6 @@ impl Scenario {
             Scenario::Relay => "relay",
             Scenario::Laggard => "laggard",
             Scenario::GcRace => "gc-race",
-            Scenario::FailedSync => "failed-sync",
         }
     }
 
@@ -133,7 +128,6 @@ impl Scenario {
             Scenario::Relay => "long pulls through nodes without a copy, while owners die",
             Scenario::Laggard => "pushes at a node that hears late of a ring that changes",
             Scenario::GcRace => "blobs that are needed again while they are collected",
-            Scenario::FailedSync => "(not survived yet) failed syncs, a restart, later a power cut",
         }
     }
 
@@ -152,8 +146,7 @@ impl Scenario {
             | Scenario::Fence
             | Scenario::Relay
             | Scenario::Laggard
-            | Scenario::GcRace
-            | Scenario::FailedSync => seed,
+            | Scenario::GcRace => seed,
         };
         let runtime = Runtime::with_seed_and_config(runtime_seed, madsim::Config::default());
         runtime.block_on(async move {
@@ -164,14 +157,13 @@ impl Scenario {
                 match self {
                     Scenario::Crash(story) => crash::run(story, seed).await,
                     Scenario::Outage(outage) => outage::run(outage, seed).await,
-                    Scenario::Mixed => mixed::run(seed, None).await,
+                    Scenario::Mixed => mixed::run(seed).await,
                     Scenario::Cluster => cluster::run(seed).await,
                     Scenario::Figure12 => figure12::run(seed).await,
                     Scenario::Fence => fence::run(seed).await,
                     Scenario::Relay => relay::run(seed).await,
                     Scenario::Laggard => laggard::run(seed).await,
                     Scenario::GcRace => gc_race::run(seed).await,
-                    Scenario::FailedSync => mixed::run(seed, Some(Fault::FailedSync)).await,
                 }
             });
             let mut verdict = scenario.await.unwrap_or_else(|error| Verdict {

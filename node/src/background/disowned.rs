@@ -8,8 +8,16 @@
 //! 4. nobody reads it here.
 //!
 //! The second alone makes it safe. The third only spares work when a node comes and goes.
+//!
+//! Owners compare their copies with each other only. A node that was away while the ring moved on may
+//! come back with the one good copy of a blob that it does not own any more; so whoever notices copies
+//! that others own asks those once, and owes them what none of them has.
 
-use std::{collections::BTreeMap, sync::atomic::Ordering::Relaxed, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::atomic::Ordering::Relaxed,
+    time::Duration,
+};
 
 use atoll_core::{
     Digest,
@@ -19,7 +27,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
 use super::{holdings::Copy, repair::Parts};
-use crate::io::{Sometimes, plant::Plant};
+use crate::{
+    io::{Sometimes, plant::Plant},
+    replicate::DIGESTS_MAX,
+};
 
 /// Disowned copies remembered at a time; the others are noticed when these are gone.
 const NOTICED_MAX: usize = 65_536;
@@ -63,7 +74,7 @@ impl Disowned {
         if !view.open.is_empty() && !at_once {
             return;
         }
-        let mut due = Vec::new();
+        let (mut due, mut news) = (Vec::new(), Vec::new());
         let mut still = BTreeMap::new();
         let mut after = None;
         loop {
@@ -75,9 +86,11 @@ impl Disowned {
                     continue;
                 }
                 let now = self.parts.clock.monotonic();
-                let since = self.noticed.get(&copy.digest).copied().unwrap_or(now);
+                let noticed = self.noticed.get(&copy.digest).copied();
+                let since = noticed.unwrap_or(now);
                 if still.len() < NOTICED_MAX {
                     still.insert(copy.digest, since);
+                    news.extend(noticed.is_none().then_some(copy.digest));
                 }
                 if now.saturating_sub(since) >= self.grace || at_once {
                     due.push(copy);
@@ -88,7 +101,43 @@ impl Disowned {
             }
         }
         self.noticed = still;
+        self.offer(&view, news).await;
         self.remove(&view, due).await;
+    }
+
+    /// Owes to their owners the copies that none of them has.
+    async fn offer(&self, view: &View, digests: Vec<Digest>) {
+        let mut of_owner: BTreeMap<NodeId, Vec<Digest>> = BTreeMap::new();
+        for digest in digests {
+            for owner in view.placement(&digest) {
+                of_owner.entry(owner).or_default().push(digest);
+            }
+        }
+        let (mut present, mut lacking) = (BTreeSet::new(), Vec::new());
+        for (owner, digests) in of_owner {
+            for digests in digests.chunks(DIGESTS_MAX) {
+                let held = match self.parts.copies.held_by(owner, digests.to_vec()).await {
+                    Ok((held, _)) => held,
+                    Err(error) => {
+                        debug!(%owner, error, "an owner does not say what it lacks");
+                        break;
+                    }
+                };
+                for (digest, is_held) in digests.iter().zip(held) {
+                    match is_held {
+                        true => _ = present.insert(*digest),
+                        false => lacking.push((owner, *digest)),
+                    }
+                }
+            }
+        }
+        // Where one owner has it, the others get it from there.
+        for (owner, digest) in lacking.iter().filter(|(_, digest)| !present.contains(digest)) {
+            match self.parts.copies.owe(*owner, *digest).await {
+                Ok(()) => info!(%owner, %digest, "no owner has a copy that is here"),
+                Err(error) => debug!(%owner, %digest, error, "a copy cannot be owed"),
+            }
+        }
     }
 
     async fn remove(&mut self, view: &View, due: Vec<Copy>) {

@@ -90,6 +90,9 @@ pub trait Copies: Debug + Send + Sync + 'static {
         digests: Vec<Digest>,
     ) -> BoxFuture<'_, Result<(Vec<bool>, Epoch), String>>;
 
+    /// Notes that this node's copy is owed to `node`; the error is for the log.
+    fn owe(&self, node: NodeId, digest: Digest) -> BoxFuture<'_, Result<(), String>>;
+
     /// Reads a copy to its end and compares every byte; a bad one is set aside. `false` when it was
     /// bad.
     fn verify(&self, digest: Digest) -> BoxFuture<'_, Result<bool, String>>;

@@ -58,6 +58,8 @@ plants! {
     ReportUnsynced "report-unsynced",
     /// A copy that others own now is removed before they have it.
     DisownedTooEarly "disowned-too-early",
+    /// Owners are told to pin a copy before they are asked if they can.
+    PinUnasked "pin-unasked",
 
     // Collection.
     /// A pin does not raise the stamp of the copy.

@@ -12,7 +12,11 @@ use std::{
 use redb::{Builder, Database};
 
 use super::{error::StoreError, layout::unlink_if_there};
-use crate::io::{Disk, disk::redb_backend::DiskBackend, rt::blocking};
+use crate::io::{
+    Disk,
+    disk::redb_backend::{DiskBackend, sync_name},
+    rt::blocking,
+};
 
 /// Opens the database at `path`; creates it with what `found` writes when there is none.
 pub(super) fn open_or_create(
@@ -24,23 +28,24 @@ pub(super) fn open_or_create(
     let fresh = path.with_extension("redb.new");
     unlink_if_there(disk.as_ref(), &fresh)?;
     match disk.file_len(path) {
-        Ok(_) => return open(disk, path, cache_bytes),
+        Ok(_) => return open(disk, path, path, cache_bytes),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
         Err(error) => return Err(error.into()),
     }
-    let database = open(disk, &fresh, cache_bytes)?;
+    let database = open(disk, &fresh, path, cache_bytes)?;
     found(&database)?;
     put_in_place(disk.as_ref(), &fresh, path)?;
     Ok(database)
 }
 
-/// Opens, or creates without any protection, the database at `path`.
+/// Opens, or creates without any protection, the database at `path`, which is or will be called `name`.
 pub(super) fn open(
     disk: &Arc<dyn Disk>,
     path: &Path,
+    name: &Path,
     cache_bytes: usize,
 ) -> Result<Database, StoreError> {
-    let backend = DiskBackend::open(disk, path)?;
+    let backend = DiskBackend::open_to_become(disk, path, name)?;
     Ok(Builder::new().set_cache_size(cache_bytes).create_with_backend(backend)?)
 }
 
@@ -48,7 +53,7 @@ pub(super) fn open(
 /// handles follow the file, not the name.
 pub(super) fn put_in_place(disk: &dyn Disk, fresh: &Path, path: &Path) -> Result<(), StoreError> {
     disk.rename(fresh, path)?;
-    Ok(disk.sync_dir(path.parent().unwrap_or(Path::new("")))?)
+    Ok(sync_name(disk, path)?)
 }
 
 /// A database in use by many, which one of them may replace or close.

@@ -186,7 +186,7 @@ impl Receiver {
         let database = blocking(move || {
             let (disk, paths, cache_bytes) = store.place();
             unlink_if_there(disk.as_ref(), &paths.state_new())?;
-            let database = open(disk, &paths.state_new(), cache_bytes)?;
+            let database = open(disk, &paths.state_new(), &paths.state, cache_bytes)?;
             write_position(&database, &Applied::default())?;
             Ok::<_, StoreError>(database)
         })

@@ -58,13 +58,14 @@ pub enum Fault {
 
 impl Fault {
     /// The classes that one node survives.
-    pub const ALL: [Fault; 13] = [
+    pub const ALL: [Fault; 14] = [
         Fault::Kill,
         Fault::Stop,
         Fault::PowerCut,
         Fault::CrashAtOperation,
         Fault::IoErrors,
         Fault::SyncErrors,
+        Fault::FailedSync,
         Fault::Full,
         Fault::Rot,
         Fault::Slow,
@@ -75,13 +76,14 @@ impl Fault {
     ];
 
     /// The classes that a cluster is tried with.
-    pub const OF_CLUSTERS: [Fault; 23] = [
+    pub const OF_CLUSTERS: [Fault; 24] = [
         Fault::Kill,
         Fault::Stop,
         Fault::PowerCut,
         Fault::CrashAtOperation,
         Fault::IoErrors,
         Fault::SyncErrors,
+        Fault::FailedSync,
         Fault::Full,
         Fault::Rot,
         Fault::Misdirected,

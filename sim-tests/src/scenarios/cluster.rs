@@ -35,6 +35,10 @@ use crate::{
 /// have fetched before its configuration closes.
 const SETTLE: Duration = Duration::from_secs(30);
 
+/// How long it may take to find a copy that came back with a node that does not own it any more: a quarter
+/// of the grace that such copies have, and a delivery.
+const FOUND: Duration = Duration::from_secs(10);
+
 /// How long copies may take to be where they belong: some rounds of repair, and of the grace that
 /// copies of others have; and of collections, where blobs must be old enough first.
 const HEAL: Duration = Duration::from_secs(90);
@@ -171,7 +175,7 @@ impl Cluster {
             self.lose_all_power().await;
         }
         let settled = self.ready_and_settled().await;
-        let mut violations = oracle::judge_fleet(self.fleet(), self.book()).await;
+        let mut violations = oracle::judge_fleet(self.fleet(), self.book(), FOUND).await;
         violations.extend(settled.err());
         let present = std::mem::take(&mut self.book().lock().present);
         violations.extend(self.heal(present).await.err());

@@ -46,7 +46,7 @@ pub async fn run(seed: u64) -> Verdict {
             for round in 0..rounds {
                 violations.extend(fence.round(round).await.err());
             }
-            violations.extend(oracle::judge_fleet(&fence.fleet, &book).await);
+            violations.extend(oracle::judge_fleet(&fence.fleet, &book, Duration::ZERO).await);
         }
         Err(why) => violations.push(why),
     }

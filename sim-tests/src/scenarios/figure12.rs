@@ -141,7 +141,7 @@ async fn story(
 }
 
 async fn judge(fleet: &Fleet, book: &Book) -> Result<(), String> {
-    let violations = oracle::judge_fleet(fleet, book).await;
+    let violations = oracle::judge_fleet(fleet, book, Duration::ZERO).await;
     book.lock().violations.extend(violations);
     errors::expect_none(|_| false)
 }

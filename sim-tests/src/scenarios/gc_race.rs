@@ -71,7 +71,7 @@ pub async fn run(seed: u64) -> Verdict {
         Ok(()) => {
             violations.extend(race.run().await.err());
             violations.extend(race.fleet.settle(SETTLE).await.err());
-            violations.extend(oracle::judge_fleet(&race.fleet, &book).await);
+            violations.extend(oracle::judge_fleet(&race.fleet, &book, Duration::ZERO).await);
         }
         Err(why) => violations.push(why),
     }

@@ -72,7 +72,7 @@ pub async fn run(seed: u64) -> Verdict {
         laggard.fleet.found(nodes, SETTLE).await.err().into_iter().collect::<Vec<_>>();
     if violations.is_empty() {
         violations.extend(laggard.lag(owns).await.err());
-        violations.extend(oracle::judge_fleet(&laggard.fleet, &book).await);
+        violations.extend(oracle::judge_fleet(&laggard.fleet, &book, Duration::ZERO).await);
     }
     violations.append(&mut book.lock().violations);
     let counts = book.lock().counts.clone();

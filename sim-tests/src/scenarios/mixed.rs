@@ -15,21 +15,17 @@ use crate::{
     draw::Draw,
     events,
     history::Book,
-    nemesis::{Fault, Nemesis, READY},
+    nemesis::{Nemesis, READY},
     oracle,
     swarm::Swarm,
     trace,
     workload::{user::User, walk::Walk},
 };
 
-/// Runs a seed, with the faults that it draws, or with the one class that is asked for.
-pub async fn run(seed: u64, only: Option<Fault>) -> Verdict {
+/// Runs a seed.
+pub async fn run(seed: u64) -> Verdict {
     let mut draw = Draw::new(seed, 1);
-    let mut swarm = Swarm::draw(&mut draw);
-    if let Some(fault) = only {
-        swarm.faults = vec![fault];
-    }
-    let swarm = Arc::new(swarm);
+    let swarm = Arc::new(Swarm::draw(&mut draw));
     let device = SimDisk::new(seed, Faults::default());
     trace::watch(&device);
     trace::note("swarm", format_args!("{swarm:?}"));

@@ -211,7 +211,7 @@ impl Play {
             return vec![format!("after {loss:?}: {why}")];
         }
         let settled = self.fleet.settle(SETTLE).await;
-        let mut violations = oracle::judge_fleet(&self.fleet, &self.book).await;
+        let mut violations = oracle::judge_fleet(&self.fleet, &self.book, Duration::ZERO).await;
         violations.extend(settled.err());
         violations
     }

@@ -43,7 +43,7 @@ pub async fn run(seed: u64) -> Verdict {
             for _ in 0..rounds {
                 violations.extend(relay.round(&blobs).await.err());
             }
-            violations.extend(oracle::judge_fleet(&relay.fleet, &book).await);
+            violations.extend(oracle::judge_fleet(&relay.fleet, &book, Duration::ZERO).await);
         }
         Err(why) => violations.push(why),
     }
