@@ -129,7 +129,14 @@ impl Call {
         let output = self.run(words);
         let mut text = format!("$ atoll {}\n", words.join(" "));
         text.push_str(&String::from_utf8_lossy(&output.stdout));
-        for line in String::from_utf8_lossy(&output.stderr).lines() {
+        let complaints = String::from_utf8_lossy(&output.stderr);
+        let mut lines: Vec<&str> = complaints.lines().collect();
+        // Layers are moved at once, and end in any order.
+        let is_layer = |line: &str| line.starts_with("sha256:");
+        for lines in lines.chunk_by_mut(|one, other| is_layer(one) && is_layer(other)) {
+            lines.sort_unstable();
+        }
+        for line in lines {
             text.push_str(&format!("! {line}\n"));
         }
         text.push_str(&format!("exit code {}\n\n", output.status.code().expect("no signal")));

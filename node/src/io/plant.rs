@@ -58,6 +58,8 @@ plants! {
     ReportUnsynced "report-unsynced",
     /// A copy that others own now is removed before they have it.
     DisownedTooEarly "disowned-too-early",
+    /// A copy that no owner has is not offered to them.
+    NeverOffered "never-offered",
     /// Owners are told to pin a copy before they are asked if they can.
     PinUnasked "pin-unasked",
 

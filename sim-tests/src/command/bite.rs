@@ -47,6 +47,7 @@ const TRAPS: [Trap; Plant::ALL.len()] = [
     quick(at(Scenario::Cluster, Plant::SkipRelayCheck)),
     at(Scenario::Cluster, Plant::ReportUnsynced),
     at(Scenario::Cluster, Plant::DisownedTooEarly),
+    at(Scenario::Cluster, Plant::NeverOffered),
     at(Scenario::Cluster, Plant::PinUnasked),
     at(Scenario::GcRace, Plant::PinWithoutStamp),
     at(Scenario::Cluster, Plant::DeleteUncondemned),
