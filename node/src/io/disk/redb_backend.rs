@@ -13,7 +13,7 @@ use std::{
     ffi::OsString,
     io,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Weak},
 };
 
 use redb::StorageBackend;
@@ -42,7 +42,8 @@ const COPY_BYTES: usize = 1 << 20;
 /// One redb database file.
 #[derive(Debug)]
 pub struct DiskBackend {
-    disk: Arc<dyn Disk>,
+    /// Not kept: who only reads on, after the node has ended, does not hold its data folder.
+    disk: Weak<dyn Disk>,
     file: Arc<dyn DiskFile>,
     /// What it is called, or will be.
     name: PathBuf,
@@ -70,13 +71,17 @@ impl DiskBackend {
         // Also when the file was there: whoever created it may have died before its name was durable.
         let synced = disk.sync_dir(path.parent().unwrap_or(Path::new("")));
         synced.inspect_err(|_| mark_unsynced(disk.as_ref(), name))?;
-        let backend = DiskBackend { disk: disk.clone(), file, name: name.to_owned() };
+        let backend = DiskBackend { disk: Arc::downgrade(disk), file, name: name.to_owned() };
         backend.empty_if_unfinished()?;
         Ok(backend)
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.file.sync().inspect_err(|_| mark_unsynced(self.disk.as_ref(), &self.name))
+        self.file.sync().inspect_err(|_| {
+            if let Some(disk) = self.disk.upgrade() {
+                mark_unsynced(disk.as_ref(), &self.name);
+            }
+        })
     }
 
     /// Empties a file whose creation a crash cut short, so that redb creates it anew; redb itself

@@ -14,9 +14,23 @@ type Model = BTreeMap<u64, Vec<u8>>;
 
 const TABLE: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("rows");
 
-fn open(device: &SimDisk) -> Result<Database, redb::Error> {
-    let backend = DiskBackend::open(&device.mount(), Path::new("db"))?;
-    Ok(Database::builder().set_cache_size(256 << 10).create_with_backend(backend)?)
+/// A database and the folder that its process has open.
+#[derive(Debug)]
+struct Opened(Database, #[expect(dead_code, reason = "held")] Arc<dyn Disk>);
+
+impl std::ops::Deref for Opened {
+    type Target = Database;
+
+    fn deref(&self) -> &Database {
+        &self.0
+    }
+}
+
+fn open(device: &SimDisk) -> Result<Opened, redb::Error> {
+    let disk = device.mount();
+    let backend = DiskBackend::open(&disk, Path::new("db"))?;
+    let database = Database::builder().set_cache_size(256 << 10).create_with_backend(backend)?;
+    Ok(Opened(database, disk))
 }
 
 fn commit(database: &Database, changes: &[(u64, Option<Vec<u8>>)]) -> Result<(), redb::Error> {
