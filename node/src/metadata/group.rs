@@ -25,7 +25,7 @@ use super::{
     peers::{Call, Peer, Peers},
     proposer::{NotProposed, Proposer},
     raft::{NodeId, Raft},
-    read_index::{Fresh, NotFresh, ReadIndex},
+    read_index::{Found, Fresh, NotFresh, ReadIndex},
     settings::MetadataSettings,
     state::{Snapshot, StateStore},
     state_machine::StateMachine,
@@ -52,6 +52,7 @@ pub(super) struct Group {
     /// The last tenure in which the state was known to be fresh; 0 before the first.
     pub settled: AtomicU64,
     log: LogStore,
+    found: Found,
     reads: ReadIndex,
 }
 
@@ -71,15 +72,16 @@ impl Group {
         founded: bool,
         stop: CancellationToken,
     ) -> Result<Self, OpenMetadataError> {
-        let (log, state) = open_files(id, io, settings, founded).await?;
+        let (log, state, found) = open_files(id, io, settings, founded).await?;
         let config = Arc::new(raft_config(id, settings)?);
         let mute = Mute::default();
         let network = Network { group: id, peers: peers.clone(), mute: mute.clone() };
         let state_machine = StateMachine { store: state.clone() };
         let raft = Raft::new(settings.node, config, network, log.clone(), state_machine).await;
         let raft = raft.map_err(|error| not_started(id, error))?;
+        let deadline = settings.read_deadline;
         let reads =
-            ReadIndex::start(id, raft.clone(), peers.clone(), settings.read_deadline, stop.clone());
+            ReadIndex::start(id, raft.clone(), peers.clone(), found, deadline, stop.clone());
         tokio::spawn(story::tell(id, raft.metrics(), stop.clone()));
         let election_timeout = settings.election_timeout_max;
         let clock = io.clock.clone();
@@ -87,7 +89,8 @@ impl Group {
         let proposer = Proposer::start(id, raft.clone(), io.clone(), stop);
         let receiving = Arc::new(Semaphore::new(1));
         let settled = AtomicU64::new(0);
-        let group = Self { id, raft, proposer, state, receiving, settled, log, reads, peers };
+        let group =
+            Self { id, raft, proposer, state, receiving, settled, log, found, reads, peers };
         if let Err(error) = group.start(settings).await {
             group.shutdown().await;
             return Err(error);
@@ -222,7 +225,7 @@ impl Group {
             }
             Call::ReadIndex => {
                 let () = codec::decode(payload)?;
-                let index = super::read_index::read_index(&self.raft).await;
+                let index = super::read_index::read_index(&self.raft, self.found).await;
                 codec::encode(&index.map_err(|error| HandleError::NotNow(format!("{error:?}")))?)?
             }
             Call::Propose => {
@@ -272,7 +275,7 @@ async fn open_files(
     io: &Io,
     settings: &MetadataSettings,
     founded: bool,
-) -> Result<(LogStore, StateStore), OpenMetadataError> {
+) -> Result<(LogStore, StateStore, Found), OpenMetadataError> {
     let disk = io.disk.clone();
     let settings = settings.clone();
     blocking(move || {
@@ -294,7 +297,8 @@ async fn open_files(
             return Err(StateBehindLog { group: id, applied, purged }.into());
         }
         info!(group = id, last_log = last, purged, applied, "metadata group found on disk");
-        Ok((log, state))
+        let term = log.vote()?.map(|vote| vote.leader_id().term);
+        Ok((log, state, Found { term, last: found.last_log_id }))
     })
     .await
 }

@@ -96,7 +96,8 @@ impl LogStore {
         self.inner.database.close().await
     }
 
-    fn vote(&self) -> Result<Option<Vote>, StoreError> {
+    /// The last vote, if there ever was one.
+    pub fn vote(&self) -> Result<Option<Vote>, StoreError> {
         let txn = self.inner.database.get()?.begin_read()?;
         let vote = txn.open_table(POSITIONS)?.get(VOTE)?;
         Ok(vote.map(|bytes| codec::decode(bytes.value())).transpose()?)

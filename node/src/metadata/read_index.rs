@@ -5,6 +5,10 @@
 //! can say, and it must ask a quorum to know. One task asks for everyone who is waiting *when it
 //! begins to ask*; who comes later waits for the next round, for a change may have been acknowledged
 //! in between. No leases: they would trust clocks.
+//!
+//! A leader that was killed and is back before anybody noticed leads on in its term (openraft 0.9 restores
+//! it), but has forgotten what was committed last: its log says what may have been. So in that term it
+//! names no entry before the last that it found ([`Found`]).
 
 use std::{sync::Arc, time::Duration};
 
@@ -24,6 +28,15 @@ const WAITING_MAX: usize = 65_536;
 
 /// Pause before the leader is asked again, or looked for.
 const RETRY_PAUSE: Duration = Duration::from_millis(25);
+
+/// What a voter found on its disk when it started.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Found {
+    /// The term in which it had voted last.
+    pub term: Option<u64>,
+    /// The last entry of its log.
+    pub last: Option<LogId>,
+}
 
 /// Why the state is not known to be fresh.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,11 +68,12 @@ impl ReadIndex {
         group: u16,
         raft: Raft,
         peers: Arc<dyn Peers>,
+        found: Found,
         deadline: Duration,
         stop: CancellationToken,
     ) -> Self {
         let (waiting, inbox) = mpsc::channel(WAITING_MAX);
-        let rounds = Rounds { group, raft, peers, deadline };
+        let rounds = Rounds { group, raft, peers, found, deadline };
         let task = rounds.run(inbox, stop);
         tokio::spawn(task.instrument(tracing::info_span!("metadata_read_index", group)));
         Self { waiting }
@@ -78,6 +92,7 @@ struct Rounds {
     group: u16,
     raft: Raft,
     peers: Arc<dyn Peers>,
+    found: Found,
     deadline: Duration,
 }
 
@@ -125,7 +140,7 @@ impl Rounds {
     async fn wait_until_fresh(&self) -> Result<Fresh, NotFresh> {
         // A leader names no entry before the first of its own term.
         let term = |index: Option<LogId>| index.map(|log_id| log_id.leader_id.term);
-        let (index, led_term) = match read_index(&self.raft).await {
+        let (index, led_term) = match read_index(&self.raft, self.found).await {
             Ok(index) => (index, term(index)),
             Err(NotLeading::Leader(leader)) => (self.ask(leader).await?, None),
             Err(NotLeading::Nobody(reason)) => return Err(NotFresh::Unavailable(reason)),
@@ -160,9 +175,12 @@ pub(super) enum NotLeading {
 }
 
 /// Up to which entry a read that begins now must wait, confirmed by a quorum.
-pub(super) async fn read_index(raft: &Raft) -> Result<Option<LogId>, NotLeading> {
+pub(super) async fn read_index(raft: &Raft, found: Found) -> Result<Option<LogId>, NotLeading> {
+    // Before the question: a term that is still the same afterwards was the same all the time.
+    let term = raft.metrics().borrow().current_term;
+    let least = if found.term == Some(term) { found.last } else { None };
     match raft.get_read_log_id().await {
-        Ok((read, _)) => Ok(read),
+        Ok((read, _)) => Ok(read.max(least)),
         Err(RaftError::APIError(CheckIsLeaderError::ForwardToLeader(forward))) => {
             match forward.leader_id.zip(forward.leader_node) {
                 Some((id, node)) => Err(NotLeading::Leader(Peer { id, address: node.addr })),
