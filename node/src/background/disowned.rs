@@ -11,7 +11,7 @@
 //!
 //! Owners compare their copies with each other only. A node that was away while the ring moved on may
 //! come back with the one good copy of a blob that it does not own any more; so whoever notices copies
-//! that others own asks those once, and owes them what none of them has.
+//! that others own asks those until all have answered, and owes them what none of them has.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -40,8 +40,15 @@ const NOTICED_MAX: usize = 65_536;
 pub struct Disowned {
     parts: Parts,
     grace: Duration,
-    /// Since when each is known to be disowned.
-    noticed: BTreeMap<Digest, Duration>,
+    noticed: BTreeMap<Digest, Noticed>,
+}
+
+/// What is known of a copy that others own.
+#[derive(Clone, Copy, Debug)]
+struct Noticed {
+    since: Duration,
+    /// An owner has it, or all of them are owed it.
+    is_offered: bool,
 }
 
 impl Disowned {
@@ -74,7 +81,7 @@ impl Disowned {
         if !view.open.is_empty() && !at_once {
             return;
         }
-        let (mut due, mut news) = (Vec::new(), Vec::new());
+        let mut due = Vec::new();
         let mut still = BTreeMap::new();
         let mut after = None;
         loop {
@@ -87,12 +94,11 @@ impl Disowned {
                 }
                 let now = self.parts.clock.monotonic();
                 let noticed = self.noticed.get(&copy.digest).copied();
-                let since = noticed.unwrap_or(now);
+                let noticed = noticed.unwrap_or(Noticed { since: now, is_offered: false });
                 if still.len() < NOTICED_MAX {
-                    still.insert(copy.digest, since);
-                    news.extend(noticed.is_none().then_some(copy.digest));
+                    still.insert(copy.digest, noticed);
                 }
-                if now.saturating_sub(since) >= self.grace || at_once {
+                if now.saturating_sub(noticed.since) >= self.grace || at_once {
                     due.push(copy);
                 }
             }
@@ -101,44 +107,57 @@ impl Disowned {
             }
         }
         self.noticed = still;
-        self.offer(&view, news).await;
+        self.offer(&view).await;
         self.remove(&view, due).await;
     }
 
     /// Owes to their owners the copies that none of them has.
-    async fn offer(&self, view: &View, digests: Vec<Digest>) {
+    async fn offer(&mut self, view: &View) {
         if Plant::NeverOffered.is_planted() {
             return;
         }
         let mut of_owner: BTreeMap<NodeId, Vec<Digest>> = BTreeMap::new();
-        for digest in digests {
-            for owner in view.placement(&digest) {
-                of_owner.entry(owner).or_default().push(digest);
+        for (digest, _) in self.noticed.iter().filter(|(_, noticed)| !noticed.is_offered) {
+            for owner in view.placement(digest) {
+                of_owner.entry(owner).or_default().push(*digest);
             }
         }
-        let (mut present, mut lacking) = (BTreeSet::new(), Vec::new());
+        let (mut present, mut unsure) = (BTreeSet::new(), BTreeSet::new());
+        let (mut asked, mut lacking) = (BTreeSet::new(), Vec::new());
         for (owner, digests) in of_owner {
             for digests in digests.chunks(DIGESTS_MAX) {
-                let held = match self.parts.copies.held_by(owner, digests.to_vec()).await {
-                    Ok((held, _)) => held,
+                asked.extend(digests);
+                match self.parts.copies.held_by(owner, digests.to_vec()).await {
+                    Ok((held, _)) => {
+                        for (digest, is_held) in digests.iter().zip(held) {
+                            match is_held {
+                                true => _ = present.insert(*digest),
+                                false => lacking.push((owner, *digest)),
+                            }
+                        }
+                    }
                     Err(error) => {
                         debug!(%owner, error, "an owner does not say what it lacks");
-                        break;
-                    }
-                };
-                for (digest, is_held) in digests.iter().zip(held) {
-                    match is_held {
-                        true => _ = present.insert(*digest),
-                        false => lacking.push((owner, *digest)),
+                        unsure.extend(digests);
                     }
                 }
             }
         }
         // Where one owner has it, the others get it from there.
-        for (owner, digest) in lacking.iter().filter(|(_, digest)| !present.contains(digest)) {
-            match self.parts.copies.owe(*owner, *digest).await {
-                Ok(()) => info!(%owner, %digest, "no owner has a copy that is here"),
-                Err(error) => debug!(%owner, %digest, error, "a copy cannot be owed"),
+        lacking.retain(|(_, digest)| !present.contains(digest));
+        for (owner, digest) in &lacking {
+            if let Err(error) = self.parts.copies.owe(*owner, *digest).await {
+                debug!(%owner, %digest, error, "a copy cannot be owed");
+                unsure.insert(*digest);
+            }
+        }
+        if !lacking.is_empty() {
+            info!(owed = lacking.len(), "no owner has copies that are here: they get them");
+        }
+        for digest in asked {
+            let is_settled = present.contains(&digest) || !unsure.contains(&digest);
+            if let Some(noticed) = self.noticed.get_mut(&digest) {
+                noticed.is_offered = is_settled;
             }
         }
     }

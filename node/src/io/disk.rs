@@ -167,16 +167,26 @@ pub fn create_dir_all_durable(disk: &dyn Disk, path: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Not there is as good as done.
+pub(crate) fn if_there(outcome: io::Result<()>) -> io::Result<()> {
+    match outcome {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+/// Removes a file's name, if there is one.
+pub(crate) fn unlink_if_there(disk: &dyn Disk, path: &Path) -> io::Result<()> {
+    if_there(disk.unlink(path))
+}
+
 /// Replaces a small file in one step: whoever reads it, also after a power cut, sees the old content
 /// or the new one. Durable when it returns.
 pub fn replace_durable(disk: &dyn Disk, path: &Path, content: &[u8]) -> io::Result<()> {
     let mut fresh = path.as_os_str().to_owned();
     fresh.push(".new");
     let fresh = PathBuf::from(fresh);
-    match disk.unlink(&fresh) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
+    unlink_if_there(disk, &fresh)?;
     let file = disk.create_new(&fresh)?;
     file.write_at(content, 0)?;
     file.sync()?;

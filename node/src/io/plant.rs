@@ -72,6 +72,8 @@ plants! {
     // Agreement.
     /// A tag is read from what this node happens to have applied.
     StaleTagRead "stale-tag-read",
+    /// A leader that is back in its term takes what it knows to be committed for all that is.
+    ForgottenCommit "forgotten-commit",
     /// A change whose end is not known is acknowledged.
     AckUnknown "ack-unknown",
     /// A state that is sent to another voter lacks rows.

@@ -11,10 +11,13 @@ use std::{
 
 use redb::{Builder, Database};
 
-use super::{error::StoreError, layout::unlink_if_there};
+use super::error::StoreError;
 use crate::io::{
     Disk,
-    disk::redb_backend::{DiskBackend, sync_name},
+    disk::{
+        redb_backend::{DiskBackend, sync_name},
+        unlink_if_there,
+    },
     rt::blocking,
 };
 

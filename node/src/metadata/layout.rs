@@ -15,7 +15,10 @@ use super::error::{
     FileMissing, FoundingDamaged, GroupCountMismatch, GroupCountOutOfRange, OpenMetadataError,
 };
 use super::settings::{COORDINATION, GROUPS_MAX};
-use crate::io::{Disk, disk};
+use crate::io::{
+    Disk,
+    disk::{self, unlink_if_there},
+};
 
 /// Version of the folder's layout.
 const VERSION: u32 = 1;
@@ -147,12 +150,4 @@ fn write(disk: &dyn Disk, founding: &Founding) -> io::Result<()> {
     file.sync()?;
     disk.rename(&fresh, &path)?;
     disk.sync_dir(&root())
-}
-
-/// Removes a name that may not be there.
-pub(super) fn unlink_if_there(disk: &dyn Disk, path: &Path) -> io::Result<()> {
-    match disk.unlink(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other,
-    }
 }

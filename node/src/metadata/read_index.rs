@@ -22,6 +22,7 @@ use super::{
     peers::{Call, Peer, Peers},
     raft::{LogId, Raft},
 };
+use crate::io::plant::Plant;
 
 /// Reads that may wait for the next round. A waiting read is a few words.
 const WAITING_MAX: usize = 65_536;
@@ -36,6 +37,17 @@ pub(super) struct Found {
     pub term: Option<u64>,
     /// The last entry of its log.
     pub last: Option<LogId>,
+}
+
+impl Found {
+    /// The least that this voter may name when it is asked as the leader, and was seen in `term` before.
+    /// What is seen of a term may be late, and is 0 right after the start; terms only grow.
+    fn least(self, term: u64) -> Option<LogId> {
+        if Plant::ForgottenCommit.is_planted() || self.term < Some(term) {
+            return None;
+        }
+        self.last
+    }
 }
 
 /// Why the state is not known to be fresh.
@@ -176,9 +188,8 @@ pub(super) enum NotLeading {
 
 /// Up to which entry a read that begins now must wait, confirmed by a quorum.
 pub(super) async fn read_index(raft: &Raft, found: Found) -> Result<Option<LogId>, NotLeading> {
-    // Before the question: a term that is still the same afterwards was the same all the time.
-    let term = raft.metrics().borrow().current_term;
-    let least = if found.term == Some(term) { found.last } else { None };
+    // Before the question: the answer is given in this term or a later one.
+    let least = found.least(raft.metrics().borrow().current_term);
     match raft.get_read_log_id().await {
         Ok((read, _)) => Ok(read.max(least)),
         Err(RaftError::APIError(CheckIsLeaderError::ForwardToLeader(forward))) => {
@@ -191,5 +202,22 @@ pub(super) async fn read_index(raft: &Raft, found: Found) -> Result<Option<LogId
             Err(NotLeading::Nobody(error.to_string()))
         }
         Err(RaftError::Fatal(fatal)) => Err(NotLeading::Stopped(fatal.to_string())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use openraft::CommittedLeaderId;
+
+    use super::*;
+
+    #[test]
+    fn a_leader_of_before_its_start_names_nothing_before_the_end_of_its_log() {
+        let last = Some(LogId::new(CommittedLeaderId::new(3, 1), 16));
+        let found = Found { term: Some(3), last };
+        assert_eq!(found.least(3), last, "the term it was killed in");
+        assert_eq!(found.least(0), last, "nothing is known of the term yet");
+        assert_eq!(found.least(4), None, "whoever was elected since has an entry of its own");
+        assert_eq!(Found::default().least(0), None, "a first start");
     }
 }

@@ -18,11 +18,10 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::{
     database::open,
     error::{ReadError, StoreError},
-    layout::unlink_if_there,
     raft::SnapshotMeta,
     state::{Applied, ROWS, Snapshot, StateStore, write_position},
 };
-use crate::io::{plant::Plant, rt::blocking};
+use crate::io::{disk::unlink_if_there, plant::Plant, rt::blocking};
 
 /// Rows are gathered into a frame until they exceed this. One row is a few KiB at most, but for a
 /// manifest with large annotations.

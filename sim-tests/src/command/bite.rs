@@ -52,6 +52,7 @@ const TRAPS: [Trap; Plant::ALL.len()] = [
     at(Scenario::GcRace, Plant::PinWithoutStamp),
     at(Scenario::Cluster, Plant::DeleteUncondemned),
     at(Scenario::Cluster, Plant::StaleTagRead),
+    at(Scenario::Cluster, Plant::ForgottenCommit),
     at(Scenario::Cluster, Plant::AckUnknown),
     at(Scenario::Cluster, Plant::ThinSnapshot),
     at(Scenario::Laggard, Plant::DeafLeader),

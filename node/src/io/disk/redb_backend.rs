@@ -18,7 +18,7 @@ use std::{
 
 use redb::StorageBackend;
 
-use super::{Disk, DiskFile};
+use super::{Disk, DiskFile, if_there, unlink_if_there};
 
 #[cfg(test)]
 mod tests;
@@ -58,19 +58,23 @@ impl DiskBackend {
         Self::open_to_become(disk, path, path)
     }
 
-    /// As [`Self::open`]; while it is open, the file will be renamed to `name`.
+    /// As [`Self::open`]; while it is open, the file will be renamed to `name`, in the same folder.
     ///
     /// # Errors
     /// Those of [`Self::open`].
     pub fn open_to_become(disk: &Arc<dyn Disk>, path: &Path, name: &Path) -> io::Result<Self> {
-        write_anew_if_marked(disk.as_ref(), path)?;
+        write_anew_if_marked(disk.as_ref(), path).inspect_err(|error| {
+            tracing::warn!(
+                path = %path.display(), %error,
+                "a sync of this file had failed, and it cannot be written anew"
+            );
+        })?;
         let file = match disk.open_write(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => disk.create_new(path)?,
             other => other?,
         };
         // Also when the file was there: whoever created it may have died before its name was durable.
-        let synced = disk.sync_dir(path.parent().unwrap_or(Path::new("")));
-        synced.inspect_err(|_| mark_unsynced(disk.as_ref(), name))?;
+        sync_name(disk.as_ref(), name)?;
         let backend = DiskBackend { disk: Arc::downgrade(disk), file, name: name.to_owned() };
         backend.empty_if_unfinished()?;
         Ok(backend)
@@ -135,20 +139,13 @@ fn write_anew_if_marked(disk: &dyn Disk, path: &Path) -> io::Result<()> {
         other => other?,
     };
     let anew = beside(path, ANEW);
-    if_there(disk.unlink(&anew))?;
+    unlink_if_there(disk, &anew)?;
     // The database itself may never have been created.
     if_there(copy(disk, path, &anew))?;
     if_there(disk.rename(&anew, path))?;
-    disk.sync_dir(path.parent().unwrap_or(Path::new("")))?;
+    sync_name(disk, path)?;
     tracing::info!(path = %path.display(), "a sync of this file had failed; it is written anew");
     disk.unlink(&mark)
-}
-
-fn if_there(outcome: io::Result<()>) -> io::Result<()> {
-    match outcome {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other,
-    }
 }
 
 fn copy(disk: &dyn Disk, from: &Path, to: &Path) -> io::Result<()> {
