@@ -322,7 +322,7 @@ def main():
                     continue
                 try:
                     action(scene)
-                except Failed as error:
+                except (Failed, Gone, images.Wrong) as error:
                     scene.verdicts.hold(f"{case}: runs to its end", False, "an error", str(error).splitlines())
         if scene.missing and not scene.verdicts.broken:
             sys.exit(EXIT_NOT_RUN)
