@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Who may not come in, and what a full disk does: refused, said so in the log, and all is well after.
+"""Who may not come in, what a full disk does, what a node alone tells: refused, said so, and all is well after.
 
     deploy/cluster/refusals.py [CASE...]
 
@@ -7,7 +7,8 @@ Joining with a wrong, a used, an expired token, at a cluster with another CA; a 
 at a member's address; plaintext at a port that speaks TLS: each is refused, both ends say why, and the
 view stays as it was. Then disks that fill up under pushes: a clear 503, reads go on, and once there is
 room pushes are taken again by themselves. The disks are small tmpfs mounts; without root that case is
-named NOT RUN. The binary is $ATOLLD, else target/release/atolld.
+named NOT RUN. Then a node whose peers die: it serves by digest, with a warning, and refuses the rest.
+The binary is $ATOLLD, else target/release/atolld.
 """
 
 import argparse
@@ -32,9 +33,12 @@ REFUSE_SECONDS = 15
 LOG_INTERVAL_SECONDS = 10.5
 # A disk of the full-disk case before and after room is made.
 SMALL_MIB, LARGE_MIB = 96, 384
+RESERVE_PERCENT = 5
 BLOB_BYTES = 2_000_000
 # How long a node may take to see that there is room again.
 RECOVER_SECONDS = 30
+# How long a node whose peers died may take to know that it is alone, and that it is not any more.
+ALONE_SECONDS = 30
 
 
 class Scene:
@@ -185,7 +189,7 @@ def full_disk(scene):
     with SmallDisks(scene.work) as disks:
         for number in range(1, 4):
             disks.mount(f"node-{number}")
-        with Cluster(disks.folder, binary(), {}) as cluster:
+        with Cluster(disks.folder, binary(), {"storage.reserve_percent": RESERVE_PERCENT}) as cluster:
             cluster.found(3)
             wires = [Wire(member.address) for member in cluster.members]
             pushed, refusals = [], []
@@ -217,9 +221,51 @@ def full_disk(scene):
             verdicts.hold("full disk: with room again a push is taken", taken is not None, f"after {taken:.1f} s" if taken is not None else refusals[-1])
 
 
+def warned(wire, target, seconds, want):
+    """Asks until the answer has a warning, or none; answers the last one."""
+    deadline = time.monotonic() + seconds
+    while True:
+        answer = wire.ask("GET", target)
+        if (answer.headers.get("Warning") is not None) == want or time.monotonic() > deadline:
+            return answer
+        time.sleep(0.1)
+
+
+def alone(scene):
+    """A node that has lost touch with its cluster: what it serves may have been deleted, and it says so."""
+    with Cluster(os.path.join(scene.work.path, "alone"), binary(), {}) as cluster:
+        cluster.found(3)
+        last, others = cluster.members[0], cluster.members[1:]
+        wire = Wire(last.address)
+        image = images.push(wire, "alone/app", "v1", [scene.rng.randbytes(BLOB_BYTES)])
+        cluster.settle()
+        for other in others:
+            other.kill()
+        blob = image.blobs[0]
+        held = f"/v2/{image.repository}/blobs/{blob.digest}"
+        answer = warned(wire, held, ALONE_SECONDS, True)
+        warning = answer.headers.get("Warning")
+        right = answer.status == 200 and images.digest_of(answer.body) == blob.digest
+        scene.verdicts.hold("alone: a pull by digest is served, with a warning", right and warning, f"{answer.status}, {warning}")
+        for what, method, target in (
+            ("a tag", "GET", f"/v2/{image.repository}/manifests/v1"),
+            ("content that nobody has", "GET", f"/v2/{image.repository}/blobs/sha256:{'0' * 64}"),
+            ("a delete", "DELETE", held),
+        ):
+            answer = wire.ask(method, target)
+            scene.verdicts.hold(f"alone: {what} is put off", answer.status == 503, f"{answer.status} {answer.body[:120]!r}")
+        for other in others:
+            other.start()
+        for other in others:
+            other.wait_ready()
+        cluster.settle()
+        answer = warned(wire, held, ALONE_SECONDS, False)
+        scene.verdicts.hold("alone: no warning once it is in touch", answer.status == 200 and answer.headers.get("Warning") is None, f"{answer.status}, {answer.headers.get('Warning')}")
+
+
 CASES = {
     "wrong-token": wrong_token, "used-token": used_token, "expired-token": expired_token, "foreign-ca": foreign_ca,
-    "wrong-cluster": wrong_cluster, "plaintext": plaintext, "full-disk": full_disk,
+    "wrong-cluster": wrong_cluster, "plaintext": plaintext, "full-disk": full_disk, "alone": alone,
 }
 
 
@@ -237,7 +283,7 @@ def main():
             for name in options.cases or CASES:
                 try:
                     CASES[name](scene)
-                except (Unready, Refused, OSError) as error:
+                except (Unready, Refused, Gone, images.Wrong, OSError) as error:
                     verdicts.hold(f"{name}: the case could be played", False, str(error))
         verdicts.leave()
 

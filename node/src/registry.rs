@@ -37,6 +37,15 @@ use crate::{
     tiers::Tiers,
 };
 
+/// What a repository has, and what that is worth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Told<T> {
+    /// What it has.
+    pub what: T,
+    /// Is it told by a node that has lost touch with its cluster? It may have been deleted since.
+    pub is_stale: bool,
+}
+
 /// What an operator decides about a registry.
 #[derive(Clone, Debug)]
 pub struct RegistrySettings {
@@ -151,20 +160,25 @@ impl Registry {
     /// is as fresh as any acknowledged write, so that absence is only ever said when it is true.
     ///
     /// Presence is true of what a member has applied, for a removal waits for all members. A node
-    /// that was no member for a while, or only starts, first catches up.
+    /// that was no member for a while, or only starts, first catches up. One that has lost touch
+    /// tells what there was, and says that it is stale.
     async fn find<T>(
         &self,
         repo: &RepoName,
         ask: impl Fn(&Snapshot) -> Result<Option<T>, RegistryError>,
-    ) -> Result<Option<T>, RegistryError> {
-        let applied = match self.blobs.cluster().standing() {
-            Standing::Newcomer => return ask(&self.metadata.linearizable(repo).await?),
+    ) -> Result<Option<Told<T>>, RegistryError> {
+        let fresh = |what: T| Told { what, is_stale: false };
+        let standing = self.blobs.cluster().standing();
+        let applied = match standing {
+            Standing::Newcomer => {
+                return Ok(ask(&self.metadata.linearizable(repo).await?)?.map(fresh));
+            }
             Standing::Member(tenure) => self.metadata.settled(repo, tenure).await?,
             Standing::OutOfTouch => self.metadata.snapshot(repo)?,
         };
-        if let Some(found) = ask(&applied)? {
-            return Ok(Some(found));
+        if let Some(what) = ask(&applied)? {
+            return Ok(Some(Told { what, is_stale: standing == Standing::OutOfTouch }));
         }
-        ask(&self.metadata.linearizable(repo).await?)
+        Ok(ask(&self.metadata.linearizable(repo).await?)?.map(fresh))
     }
 }

@@ -15,21 +15,28 @@ use super::{
     headers::{self, content},
     multipart,
 };
-use crate::registry::{ErrorCode, FoundBlob, RegistryError};
+use crate::registry::{ErrorCode, FoundBlob, RegistryError, Told};
 
 impl Api {
     pub(super) async fn head_blob(&self, repo: &RepoName, digest: &Digest, ask: &Ask) -> Answer {
-        let size = self.registry.stat_blob(repo, digest).await?;
-        if let Some(unchanged) = unchanged(digest, ask) {
-            return Ok(unchanged);
-        }
-        let mut answer = blob_content(StatusCode::OK, digest);
-        answer.headers_mut().insert(header::CONTENT_LENGTH, size.into());
+        let Told { what: size, is_stale } = self.registry.stat_blob(repo, digest).await?;
+        let mut answer = unchanged(digest, ask).unwrap_or_else(|| {
+            let mut answer = blob_content(StatusCode::OK, digest);
+            answer.headers_mut().insert(header::CONTENT_LENGTH, size.into());
+            answer
+        });
+        warn_if_stale(&mut answer, is_stale);
         Ok(answer)
     }
 
     pub(super) async fn get_blob(&self, repo: &RepoName, digest: &Digest, ask: &Ask) -> Answer {
-        let blob = self.registry.open_blob(repo, digest).await?;
+        let Told { what: blob, is_stale } = self.registry.open_blob(repo, digest).await?;
+        let mut answer = self.blob_asked(digest, blob, ask).await?;
+        warn_if_stale(&mut answer, is_stale);
+        Ok(answer)
+    }
+
+    async fn blob_asked(&self, digest: &Digest, blob: FoundBlob, ask: &Ask) -> Answer {
         if let Some(unchanged) = unchanged(digest, ask) {
             return Ok(unchanged);
         }
@@ -73,6 +80,12 @@ impl Api {
     pub(super) async fn delete_blob(&self, repo: &RepoName, digest: &Digest) -> Answer {
         self.registry.delete_blob(repo, digest).await?;
         Ok(accepted())
+    }
+}
+
+fn warn_if_stale(answer: &mut Response<Body>, is_stale: bool) {
+    if is_stale {
+        answer.headers_mut().insert(header::WARNING, headers::STALE_CONTENT);
     }
 }
 

@@ -70,5 +70,10 @@ pub const BYTES: HeaderValue = HeaderValue::from_static("bytes");
 pub const NO_CACHE: HeaderValue = HeaderValue::from_static("no-cache");
 
 /// A tag that was answered without asking the quorum (RFC 7234, section 5.5; `registry.stale_pulls`).
-pub const STALE: HeaderValue =
+pub const STALE_TAG: HeaderValue =
     HeaderValue::from_static("299 - \"tag may be out of date: the cluster has no quorum\"");
+
+/// Content that was there when this node was in touch with its cluster last (RFC 7234, section 5.5).
+pub const STALE_CONTENT: HeaderValue = HeaderValue::from_static(
+    "299 - \"content may be deleted: this node has lost touch with its cluster\"",
+);

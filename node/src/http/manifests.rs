@@ -15,7 +15,7 @@ use super::{
     body::read_whole,
     headers::{self, DOCKER_CONTENT_DIGEST, OCI_SUBJECT, OCI_TAG, content},
 };
-use crate::registry::{ErrorCode, RegistryError};
+use crate::registry::{ErrorCode, FoundManifest, RegistryError};
 
 impl Api {
     pub(super) async fn get_manifest(
@@ -25,8 +25,20 @@ impl Api {
         ask: &Ask,
     ) -> Answer {
         let found = self.registry.find_manifest(repo, reference).await?;
-        if let Some(mut unchanged) = unchanged(&found.digest, ask) {
-            forget_if_tag(&mut unchanged, reference);
+        let warning = found.is_stale.then_some(match reference {
+            Reference::Tag(_) => headers::STALE_TAG,
+            Reference::Digest(_) => headers::STALE_CONTENT,
+        });
+        let mut answer = self.manifest_asked(found, ask).await?;
+        forget_if_tag(&mut answer, reference);
+        if let Some(warning) = warning {
+            answer.headers_mut().insert(header::WARNING, warning);
+        }
+        Ok(answer)
+    }
+
+    async fn manifest_asked(&self, found: FoundManifest, ask: &Ask) -> Answer {
+        if let Some(unchanged) = unchanged(&found.digest, ask) {
             return Ok(unchanged);
         }
         // What is served was a header when it was pushed; refused it is only if the disk rots.
@@ -39,10 +51,6 @@ impl Api {
         answer.headers_mut().insert(header::CONTENT_LENGTH, found.record.size.into());
         if ask.parts.method != Method::HEAD {
             *answer.body_mut() = Body::from(bytes);
-        }
-        forget_if_tag(&mut answer, reference);
-        if found.is_stale {
-            answer.headers_mut().insert(header::WARNING, headers::STALE);
         }
         Ok(answer)
     }

@@ -6,8 +6,11 @@ use atoll_core::{
 };
 use serde_json::json;
 
-use super::{ErrorCode, Registry, RegistryError, pins::Kept};
-use crate::replicate::{FoundBlob, Presence};
+use super::{ErrorCode, Registry, RegistryError, Told, pins::Kept};
+use crate::{
+    metadata::Snapshot,
+    replicate::{FoundBlob, Presence},
+};
 
 fn blob_unknown(repo: &RepoName, digest: &Digest) -> RegistryError {
     ErrorCode::BlobUnknown
@@ -17,9 +20,13 @@ fn blob_unknown(repo: &RepoName, digest: &Digest) -> RegistryError {
 
 impl Registry {
     /// The size of a blob that is visible in the repository.
-    async fn visible_size(&self, repo: &RepoName, digest: &Digest) -> Result<u64, RegistryError> {
-        let link = self.find(repo, |kv| Ok(query::link(kv, repo, digest)?)).await?;
-        link.map(|link| link.size).ok_or_else(|| blob_unknown(repo, digest))
+    async fn visible_size(
+        &self,
+        repo: &RepoName,
+        digest: &Digest,
+    ) -> Result<Told<u64>, RegistryError> {
+        let size = |kv: &Snapshot| Ok(query::link(kv, repo, digest)?.map(|link| link.size));
+        self.find(repo, size).await?.ok_or_else(|| blob_unknown(repo, digest))
     }
 
     /// The size of a blob that can be pulled. A blob whose bytes are damaged or gone is an error,
@@ -27,15 +34,19 @@ impl Registry {
     ///
     /// # Errors
     /// `BLOB_UNKNOWN`, or the store cannot read it.
-    pub async fn stat_blob(&self, repo: &RepoName, digest: &Digest) -> Result<u64, RegistryError> {
-        let size = self.visible_size(repo, digest).await?;
+    pub async fn stat_blob(
+        &self,
+        repo: &RepoName,
+        digest: &Digest,
+    ) -> Result<Told<u64>, RegistryError> {
+        let told = self.visible_size(repo, digest).await?;
         // Whoever is told that it is here may not push it.
         self.tiers().store().touch(digest);
         if self.tiers().holds(digest) {
-            return Ok(size);
+            return Ok(told);
         }
         match self.blobs.find(digest).await {
-            Presence::Present(size) => Ok(size),
+            Presence::Present(size) => Ok(Told { what: size, ..told }),
             Presence::Absent | Presence::Unknown => Err(lost(digest)),
         }
     }
@@ -48,9 +59,9 @@ impl Registry {
         &self,
         repo: &RepoName,
         digest: &Digest,
-    ) -> Result<FoundBlob, RegistryError> {
-        let size = self.visible_size(repo, digest).await?;
-        Ok(self.blobs.open_blob(digest, size).await?)
+    ) -> Result<Told<FoundBlob>, RegistryError> {
+        let Told { what: size, is_stale } = self.visible_size(repo, digest).await?;
+        Ok(Told { what: self.blobs.open_blob(digest, size).await?, is_stale })
     }
 
     /// Makes a blob that the caller may read somewhere visible in `repo` too. `false` when there is
@@ -82,7 +93,7 @@ impl Registry {
                 return Ok(None);
             }
             let link = self.find(from, |kv| Ok(query::link(kv, from, digest)?)).await?;
-            return Ok(link.map(|link| link.size));
+            return Ok(link.map(|link| link.what.size));
         }
         if !self.policy.may_read_all() {
             return Ok(None);

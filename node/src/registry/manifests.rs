@@ -11,7 +11,7 @@ use atoll_core::{
 use bytes::Bytes;
 use serde_json::json;
 
-use super::{ErrorCode, Registry, RegistryError};
+use super::{ErrorCode, Registry, RegistryError, Told};
 use crate::{io::plant::Plant, metadata::Snapshot};
 
 /// A manifest that was found.
@@ -21,7 +21,8 @@ pub struct FoundManifest {
     pub digest: Digest,
     /// What is recorded of it.
     pub record: ManifestRecord,
-    /// Was a tag read without asking the quorum, which was out of reach?
+    /// Was a tag read without asking the quorum, which was out of reach? Or is a digest told by a
+    /// node that has lost touch with its cluster?
     pub is_stale: bool,
 }
 
@@ -59,8 +60,12 @@ impl Registry {
         let found = match reference {
             Reference::Digest(digest) => {
                 let ask = |kv: &Snapshot| Ok(query::manifest(kv, repo, digest)?);
-                let record = self.find(repo, ask).await?;
-                record.map(|record| FoundManifest { digest: *digest, record, is_stale })
+                let told = self.find(repo, ask).await?;
+                told.map(|Told { what: record, is_stale }| FoundManifest {
+                    digest: *digest,
+                    record,
+                    is_stale,
+                })
             }
             Reference::Tag(tag) => {
                 let read = match Plant::StaleTagRead.is_planted() {

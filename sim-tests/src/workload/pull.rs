@@ -3,7 +3,10 @@
 use std::{ops::Range, str::FromStr};
 
 use atoll_core::Digest;
-use http::{Method, StatusCode, header::RANGE};
+use http::{
+    Method, StatusCode,
+    header::{RANGE, WARNING},
+};
 
 use super::{
     push::short,
@@ -14,6 +17,9 @@ use crate::{
     history::Key,
     linear::{Op, Outcome, Seen},
 };
+
+/// The moment before everything that happened.
+const EVER: u64 = 0;
 
 type Answered = Result<Reply, Unanswered>;
 
@@ -75,6 +81,7 @@ impl User {
         let what = format!("look {repo} {}", short(digest));
         let answer = self.sort(&what, &reply, &[404]);
         let seen = if answer == Answer::Done { Seen::Value(*digest) } else { Seen::Nothing };
+        let called = if self.is_stale(&reply) { EVER } else { called };
         self.saw(Key::blob(repo, digest), called, seen, answer);
         if let (Answer::Done, Ok(reply)) = (answer, &reply) {
             let told = reply.header("content-length").map(str::to_owned);
@@ -100,9 +107,23 @@ impl User {
         if let (Answer::Done, Ok(reply)) = (answer, &reply) {
             self.expect_content(&what, digest, reply, range);
         }
+        if answer == Answer::Done && self.is_stale(&reply) {
+            self.saw(key, EVER, Seen::Value(*digest), answer);
+            return Answer::Unknown;
+        }
         let seen = if answer == Answer::Done { Seen::Value(*digest) } else { Seen::Nothing };
         self.saw(key, called, seen, answer);
         answer
+    }
+
+    /// Does the node say that it has lost touch? What it tells was true once, and is no answer to
+    /// what is there now.
+    fn is_stale(&self, reply: &Answered) -> bool {
+        let is_stale = reply.as_ref().is_ok_and(|reply| reply.header(WARNING.as_str()).is_some());
+        if is_stale {
+            self.book.lock().count("stale");
+        }
+        is_stale
     }
 
     /// Promise P3: no read returns bytes that do not match the digest.
