@@ -47,8 +47,8 @@ sim-swarm COUNT *ARGS:
     cargo sim swarm {{COUNT}} {{ARGS}}
 
 # A run that fails, made smaller while it still fails.
-sim-shrink SCENARIO SEED:
-    cargo sim shrink {{SCENARIO}} {{SEED}}
+sim-shrink SCENARIO SEED *ARGS:
+    cargo sim shrink {{SCENARIO}} {{SEED}} {{ARGS}}
 
 # Power cuts at every disk operation of every story; `cargo sim ci` takes a sample of them.
 sim-crash-full:
