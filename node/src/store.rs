@@ -309,6 +309,26 @@ impl BlobStore {
         self.shared.io.disk_op(set_aside).await;
     }
 
+    /// The blobs that were here once and have no good copy here: those that are `wanted`, at most `most`.
+    pub fn damaged(&self, most: usize, wanted: impl Fn(&Digest) -> bool) -> Vec<Digest> {
+        self.shared.damaged.list(most, wanted)
+    }
+
+    /// Takes over from another node that the blob exists and that its copy is bad: to readers it is
+    /// damaged from now on, not absent, until there is a good copy here.
+    ///
+    /// # Errors
+    /// The disk failed; nothing is marked.
+    pub async fn mark_damaged(&self, digest: &Digest) -> Result<(), StoreIo> {
+        let claim = self.shared.claims.alone(*digest).await;
+        let (shared, digest) = (Arc::clone(&self.shared), *digest);
+        let mark = move |disk: &Arc<dyn crate::io::Disk>| {
+            let _claim = claim;
+            shared.mark_damaged(&**disk, &digest)
+        };
+        self.shared.io.disk_op(mark).await
+    }
+
     /// Makes every idle session survive a restart, and closes the inventory in order: for the end of
     /// a graceful shutdown.
     pub async fn checkpoint_all(&self) -> CheckpointReport {

@@ -33,6 +33,47 @@ async fn reads_as_damaged(store: &BlobStore, digest: &Digest) {
 }
 
 #[tokio::test]
+async fn damage_that_another_node_told_of_is_never_absence_until_it_is_healed() {
+    let content = content(300, 1);
+    let digest = sha256(&content);
+    let disk = SimDisk::new(1, Faults::default());
+    let (store, _) = story::open(&disk).await.unwrap();
+    assert!(store.stat(&digest).await.unwrap().is_none(), "nobody told of it");
+    store.mark_damaged(&digest).await.unwrap();
+    store.mark_damaged(&digest).await.unwrap();
+    reads_as_damaged(&store, &digest).await;
+    assert_eq!(store.damaged(9, |_| true), [digest]);
+
+    disk.power_cut(Loss::DropAll);
+    let (store, report) = story::open(&disk).await.unwrap();
+    assert_eq!(report.blobs_damaged, 1);
+    reads_as_damaged(&store, &digest).await;
+
+    store.put(&digest, content.clone()).await.unwrap();
+    assert!(store.read_whole(&digest, 1 << 30).await.unwrap().unwrap() == content);
+    // A good copy is no news to whoever has one.
+    store.mark_damaged(&digest).await.unwrap();
+    assert!(store.stat(&digest).await.unwrap().is_some());
+    assert!(store.damaged(9, |_| true).is_empty());
+    disk.power_cut(Loss::DropAll);
+    let (_, report) = story::open(&disk).await.unwrap();
+    assert_eq!(report.blobs_damaged, 0);
+}
+
+#[tokio::test]
+async fn a_mark_that_cannot_be_made_durable_is_none() {
+    let digest = sha256(b"x");
+    let disk = SimDisk::new(1, Faults::default());
+    let (store, _) = story::open(&disk).await.unwrap();
+    disk.set_faults(|faults| faults.sync_error = 1.0);
+    assert!(store.mark_damaged(&digest).await.is_err());
+    assert!(store.damaged(9, |_| true).is_empty());
+    disk.set_faults(|faults| faults.sync_error = 0.0);
+    store.mark_damaged(&digest).await.unwrap();
+    reads_as_damaged(&store, &digest).await;
+}
+
+#[tokio::test]
 async fn a_flipped_bit_anywhere_is_an_error_then_damage_then_healed_by_a_push() {
     let content = content(2 * BLOCK_LEN + 300, 1);
     let (pristine, digest) = store_with(&content).await;

@@ -16,6 +16,10 @@ use futures_util::future::BoxFuture;
 /// Copies on a page of a listing. A page is some hundred kilobytes.
 pub const PAGE_COPIES_MAX: usize = 4_096;
 
+/// Damaged blobs that one answer names: some three hundred kilobytes. With more, a node is no source: what
+/// it had is to be learned from others.
+pub const DAMAGED_MAX: usize = 4_096;
+
 /// A copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Copy {
@@ -52,6 +56,10 @@ pub trait Holdings: Debug + Send + Sync + 'static {
 
     /// Is there a good copy?
     fn holds<'a>(&'a self, digest: &'a Digest) -> BoxFuture<'a, Result<bool, HoldingsError>>;
+
+    /// The blobs in these cells that were here once and have no good copy here; at most
+    /// [`DAMAGED_MAX`] and one more.
+    fn damaged(&self, cells: Cells, of: &[Cell]) -> Vec<Digest>;
 
     /// How many copies there are.
     fn count(&self) -> Result<u64, HoldingsError>;
@@ -96,6 +104,9 @@ pub trait Copies: Debug + Send + Sync + 'static {
     /// Reads a copy to its end and compares every byte; a bad one is set aside. `false` when it was
     /// bad.
     fn verify(&self, digest: Digest) -> BoxFuture<'_, Result<bool, String>>;
+
+    /// Remembers that the blob exists although no good copy can be had now; the error is for the log.
+    fn mark_damaged(&self, digest: Digest) -> BoxFuture<'_, Result<(), String>>;
 
     /// Removes this node's copy, if every one of `owners` holds a durable one in a view not older than
     /// `since` and takes over what is relied on here. Answers the bytes given back; none when the

@@ -1,5 +1,7 @@
 //! The real side of [`holdings`](super::holdings): this node's store, and the ways to other nodes.
 
+use std::collections::BTreeSet;
+
 use atoll_core::{
     Digest,
     repair::{Cell, Cells, sums::Sum},
@@ -9,7 +11,7 @@ use atoll_core::{
 use futures_util::future::BoxFuture;
 
 use super::holdings::{
-    Copies, Copy, Fetched, Holdings, HoldingsError, PAGE_COPIES_MAX, Page, Reports,
+    Copies, Copy, DAMAGED_MAX, Fetched, Holdings, HoldingsError, PAGE_COPIES_MAX, Page, Reports,
 };
 use crate::{
     cluster::sync::SyncReports,
@@ -53,6 +55,11 @@ impl Holdings for Own {
                 Err(error) => Err(failed(error)),
             }
         })
+    }
+
+    fn damaged(&self, cells: Cells, of: &[Cell]) -> Vec<Digest> {
+        let of: BTreeSet<Cell> = of.iter().copied().collect();
+        self.store.damaged(DAMAGED_MAX + 1, |digest| of.contains(&cells.cell(digest)))
     }
 
     fn count(&self) -> Result<u64, HoldingsError> {
@@ -123,6 +130,12 @@ impl Copies for Own {
                 Err(ReadError::Corrupt(_) | ReadError::Damaged(_)) => Ok(false),
                 Err(error) => Err(error.to_string()),
             }
+        })
+    }
+
+    fn mark_damaged(&self, digest: Digest) -> BoxFuture<'_, Result<(), String>> {
+        Box::pin(async move {
+            self.store.mark_damaged(&digest).await.map_err(|error| error.to_string())
         })
     }
 

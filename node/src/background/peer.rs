@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use atoll_core::{
     Digest,
+    digest::InvalidDigest,
     repair::{Cell, Cells, sums::Sum},
     view::{Epoch, NodeId},
 };
@@ -22,6 +23,15 @@ pub const MESSAGE_BYTES_MAX: usize = 4 << 20;
 /// How long a question may take. A node that must first take a newer view and let writes end takes
 /// a moment.
 const ASK_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// How a peer's copies differ from ours.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Compared {
+    /// The cells in which it holds something else.
+    pub differing: Vec<Cell>,
+    /// Blobs in all these cells of which it has only a bad copy.
+    pub damaged: Vec<Digest>,
+}
 
 /// The repair service of one peer, asked on behalf of one view.
 #[derive(Clone, Debug)]
@@ -44,11 +54,12 @@ impl Peer {
             .max_encoding_message_size(MESSAGE_BYTES_MAX))
     }
 
-    /// The cells in which it holds something else than the sums say.
+    /// How what it holds in these cells differs from the sums.
     ///
     /// # Errors
-    /// Those of the call; `ABORTED` when it looked under an older view.
-    pub async fn compare(&self, cells: &[Cell], sums: &[Sum]) -> Result<Vec<Cell>, Status> {
+    /// Those of the call; `ABORTED` when it looked under an older view, `INTERNAL` for a digest that is
+    /// none.
+    pub async fn compare(&self, cells: &[Cell], sums: &[Sum]) -> Result<Compared, Status> {
         let request = CompareRequest {
             envelope: Some(self.cluster.envelope()),
             bits: self.cells.bits(),
@@ -59,7 +70,8 @@ impl Peer {
         let mut client = self.client()?;
         let reply = within(client.compare(request)).await?.into_inner();
         self.looked_under(reply.epoch)?;
-        Ok(reply.differing.into_iter().map(Cell).collect())
+        let damaged = reply.damaged.iter().map(|text| digest(text)).collect::<Result<_, _>>()?;
+        Ok(Compared { differing: reply.differing.into_iter().map(Cell).collect(), damaged })
     }
 
     /// A page of what it holds in these cells, behind `after`.
@@ -78,9 +90,7 @@ impl Peer {
         self.looked_under(reply.epoch)?;
         let mut page = Page { copies: Vec::with_capacity(reply.copies.len()), more: reply.more };
         for copy in reply.copies {
-            let digest = copy.digest.parse::<Digest>();
-            let digest = digest.map_err(|error| Status::internal(error.to_string()))?;
-            page.copies.push(Copy { digest, size: copy.size });
+            page.copies.push(Copy { digest: digest(&copy.digest)?, size: copy.size });
         }
         Ok(page)
     }
@@ -92,6 +102,10 @@ impl Peer {
         let (node, asked) = (self.node, self.epoch);
         Err(Status::aborted(format!("node {node} looked under epoch {epoch}, not yet {asked}")))
     }
+}
+
+fn digest(text: &str) -> Result<Digest, Status> {
+    text.parse().map_err(|error: InvalidDigest| Status::internal(error.to_string()))
 }
 
 async fn within<T>(call: impl Future<Output = Result<T, Status>>) -> Result<T, Status> {

@@ -21,6 +21,7 @@ use std::{
 };
 
 use atoll_core::{
+    Digest,
     repair::{self, Cell, Cells, Sync},
     view::{Epoch, NodeId, View},
 };
@@ -28,9 +29,12 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
-use self::{fetch::Fetcher, scan::Scan};
+use self::{
+    fetch::Fetcher,
+    scan::{Lacks, Scan},
+};
 use super::{
-    holdings::{Copies, Holdings, Reports},
+    holdings::{Copies, Fetched, Holdings, Reports},
     status::{Phase, RepairStatus},
     throttle::Throttle,
 };
@@ -230,14 +234,17 @@ impl Repair {
     /// Looks at one node, and fetches what it has and this one should.
     async fn scan(&self, view: &Arc<View>, source: NodeId, cells: Vec<Cell>) -> End {
         let scan = Scan::new(&self.parts, view.clone(), source, Cells::of(view), cells);
-        let missing = match scan.missing().await {
-            Ok(missing) => missing,
+        let Lacks { missing, damaged } = match scan.lacks().await {
+            Ok(lacks) => lacks,
             Err(error) => {
                 debug!(%source, error, "cannot compare copies with a node");
                 return self.after(view, End::Incomplete);
             }
         };
         self.parts.status.update(|progress| progress.sources_done += 1);
+        if !damaged.is_empty() && !self.get_or_mark(source, damaged).await {
+            return self.after(view, End::Incomplete);
+        }
         if missing.is_empty() {
             return self.after(view, End::Done);
         }
@@ -245,6 +252,29 @@ impl Repair {
         let fetcher = Fetcher { parts: &self.parts, view, streams: self.settings.streams };
         let all_here = fetcher.fetch(source, missing).await;
         self.after(view, if all_here { End::Done } else { End::Incomplete })
+    }
+
+    /// Gets blobs of which `source` has a bad copy from anybody who has a good one; of the others it
+    /// remembers that they exist. A node that did not know of them would say that they are nowhere, and
+    /// close the configuration that knows better. Answers whether that is done.
+    async fn get_or_mark(&self, source: NodeId, damaged: Vec<Digest>) -> bool {
+        let (mut marked, mut is_done) = (0_u64, true);
+        for digest in damaged {
+            if let Fetched::Here(_) = self.parts.copies.fetch(digest, None).await {
+                continue;
+            }
+            match self.parts.copies.mark_damaged(digest).await {
+                Ok(()) => marked += 1,
+                Err(error) => {
+                    debug!(%digest, error, "a damaged blob cannot be remembered");
+                    is_done = false;
+                }
+            }
+        }
+        if marked > 0 {
+            debug!(%source, marked, "blobs are known to be damaged, and nobody has a good copy now");
+        }
+        is_done
     }
 
     fn after(&self, view: &View, ended: End) -> End {

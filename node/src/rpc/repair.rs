@@ -18,7 +18,7 @@ use tonic::{Request, Response, Status};
 
 use crate::{
     background::{
-        holdings::{Holdings, HoldingsError, PAGE_COPIES_MAX},
+        holdings::{DAMAGED_MAX, Holdings, HoldingsError, PAGE_COPIES_MAX},
         peer::{CELLS_PER_CALL_MAX, MESSAGE_BYTES_MAX},
     },
     cluster::Cluster,
@@ -91,7 +91,14 @@ impl Repair for RepairService {
         let pairs = cells.iter().zip(ours.iter().zip(&theirs));
         let differing = pairs.filter(|(_, (ours, theirs))| ours != theirs);
         let differing = differing.map(|(cell, _)| cell.0).collect();
-        Ok(Response::new(CompareReply { epoch: view.epoch.0, differing }))
+        let damaged = self.holdings.damaged(all, &cells);
+        if damaged.len() > DAMAGED_MAX {
+            let message =
+                format!("more than {DAMAGED_MAX} blobs are damaged here: ask another node");
+            return Err(Status::resource_exhausted(message));
+        }
+        let damaged = damaged.iter().map(Digest::to_string).collect();
+        Ok(Response::new(CompareReply { epoch: view.epoch.0, differing, damaged }))
     }
 
     async fn list(&self, request: Request<ListRequest>) -> Result<Response<ListReply>, Status> {

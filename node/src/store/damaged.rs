@@ -57,6 +57,12 @@ impl Damaged {
         was_there
     }
 
+    /// Those that are `wanted`, at most `most`.
+    pub(crate) fn list(&self, most: usize, wanted: impl Fn(&Digest) -> bool) -> Vec<Digest> {
+        let state = self.locked();
+        state.digests.iter().filter(|digest| wanted(digest)).take(most).copied().collect()
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.locked().digests.len()
     }

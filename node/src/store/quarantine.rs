@@ -4,6 +4,9 @@
 //! deleted, so that the node knows after a restart that the blob was here once (it is damaged, not
 //! absent), and so that somebody may look at it. The next good copy ends the quarantine.
 //!
+//! A mark without a copy (an empty folder) says the same of a blob that this node owns now and never had:
+//! those who have had it know of bad copies only, or cannot be reached.
+//!
 //! The finding is checked again at the path before anything moves: the reader may hold an old file
 //! that was replaced long ago, or the bit may have flipped on its way into memory.
 
@@ -16,8 +19,9 @@ use crate::io::{Disk, Sometimes};
 use super::{
     Shared,
     error::{At, StoreIo},
-    paths::{data_in, parse_quarantined},
+    paths::parse_quarantined,
     reader::{OpenBlob, OpenFailure},
+    recovery::remove_folder,
 };
 
 /// Copies of one blob in quarantine. Each is there because the one before it rotted and was healed
@@ -102,6 +106,24 @@ impl Shared {
         disk.sync_dir(&shard).at("sync", &shard)
     }
 
+    /// Remembers durably that `digest` was acknowledged elsewhere and that its copy there is bad, as if the
+    /// bad copy had been here. Nothing happens if there is a copy; the caller has the claim.
+    pub(crate) fn mark_damaged(&self, disk: &dyn Disk, digest: &Digest) -> Result<(), StoreIo> {
+        if self.has_file(disk, digest)? || !self.damaged.insert(*digest) {
+            return Ok(());
+        }
+        let (mark, quarantine) = (self.paths.quarantined(digest, 0), self.paths.quarantine());
+        let marked = match disk.create_dir(&mark) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            created => created.at("mark", &mark),
+        };
+        let marked = marked.and_then(|()| disk.sync_dir(&quarantine).at("sync", &quarantine));
+        if marked.is_err() {
+            self.damaged.remove(digest);
+        }
+        marked
+    }
+
     /// A good copy is durable: if the blob was damaged, it no longer is.
     pub(crate) fn heal(&self, disk: &dyn Disk, digest: &Digest) {
         if !self.damaged.remove(digest) {
@@ -123,8 +145,7 @@ impl Shared {
                 && found == *digest
             {
                 let folder = self.paths.quarantined(digest, copy);
-                disk.unlink(&data_in(&folder)).at("remove", &folder)?;
-                disk.remove_dir(&folder).at("remove", &folder)?;
+                remove_folder(disk, &folder)?;
             }
         }
         Ok(())

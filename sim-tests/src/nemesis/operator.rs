@@ -24,6 +24,9 @@ const ATTEMPTS: usize = 6;
 /// How often a replacement is ordered, which waits for a quorum that may be away.
 const REPLACE_ATTEMPTS: usize = 20;
 
+/// How often a drain is called off, which waits for a quorum that may be away.
+const CALL_OFF_ATTEMPTS: usize = 20;
+
 /// How long a drain may take before it is called off.
 const DRAIN: Duration = Duration::from_secs(40);
 
@@ -49,8 +52,8 @@ impl Operator {
 
     /// The machine hands over what it has, is removed, and is switched off.
     pub async fn drain(&self, machine: &Machine) {
-        if self.hand_over(machine).await {
-            self.remove(machine).await;
+        if self.hand_over(machine).await && !self.remove(machine).await {
+            self.call_off(machine).await;
         }
     }
 
@@ -63,8 +66,7 @@ impl Operator {
         let begun = tokio::time::Instant::now();
         while !self.is_safe_to_stop(machine).await {
             if begun.elapsed() > DRAIN {
-                self.order(&format!("/v1/nodes/{name}/undrain"), None, machine).await;
-                self.note(format_args!("{name}: the drain is called off"));
+                self.call_off(machine).await;
                 return false;
             }
             tokio::time::sleep(LOOK).await;
@@ -72,14 +74,28 @@ impl Operator {
         true
     }
 
-    /// Removes a machine that has handed over, and switches it off.
-    pub async fn remove(&self, machine: &Machine) {
+    /// Removes a machine that has handed over, and switches it off. Answers whether it did: the ring may
+    /// be moving for another reason by now.
+    pub async fn remove(&self, machine: &Machine) -> bool {
         let path = format!("/v1/nodes/{}/remove", machine.name());
-        if self.order(&path, None, machine).await.is_some() {
+        let is_removed = self.order(&path, None, machine).await.is_some();
+        if is_removed {
             self.book.lock().count("machines that left");
             self.fleet.retire(machine.number);
             machine.kill().await;
         }
+        is_removed
+    }
+
+    /// The machine stays: else it would be a member that owns nothing when all is over.
+    async fn call_off(&self, machine: &Machine) {
+        let name = machine.name();
+        for _ in 0..CALL_OFF_ATTEMPTS {
+            if self.order(&format!("/v1/nodes/{name}/undrain"), None, machine).await.is_some() {
+                break;
+            }
+        }
+        self.note(format_args!("{name}: the drain is called off"));
     }
 
     /// The machine is lost with its disk, and another takes its place.

@@ -18,6 +18,15 @@ use crate::background::{
 /// megabytes.
 const MISSING_MAX: usize = 100_000;
 
+/// What a scan found.
+#[derive(Debug, Default)]
+pub(super) struct Lacks {
+    /// The node has them and this one should.
+    pub(super) missing: Vec<Copy>,
+    /// This node should have them, and the other has a bad copy only.
+    pub(super) damaged: Vec<Digest>,
+}
+
 /// The comparison with one node.
 pub(super) struct Scan<'a> {
     parts: &'a Parts,
@@ -39,9 +48,11 @@ impl<'a> Scan<'a> {
         Scan { parts, view, cells, of, peer }
     }
 
-    /// What the node holds in these cells, this one lacks, and should have.
-    pub(super) async fn missing(&self) -> Result<Vec<Copy>, String> {
-        let mut missing = Vec::new();
+    /// What the node holds in these cells, this one lacks, and should have; and of what it has only a
+    /// bad copy.
+    pub(super) async fn lacks(&self) -> Result<Lacks, String> {
+        let mut lacks = Lacks::default();
+        let missing = &mut lacks.missing;
         for cells in self.of.chunks(CELLS_PER_CALL_MAX) {
             let sums = match self.parts.holdings.sums(self.cells, cells) {
                 Ok(sums) => sums,
@@ -49,16 +60,21 @@ impl<'a> Scan<'a> {
                     return Err(error.to_string());
                 }
             };
-            let differing = self.peer.compare(cells, &sums).await;
-            let differing = differing.map_err(|status| status.to_string())?;
-            self.collect(&differing, &mut missing).await?;
+            let compared = self.peer.compare(cells, &sums).await;
+            let compared = compared.map_err(|status| status.to_string())?;
+            for digest in compared.damaged {
+                if self.owns(cells, &digest) && !self.holds(&digest).await? {
+                    lacks.damaged.push(digest);
+                }
+            }
+            self.collect(&compared.differing, missing).await?;
             if missing.len() >= MISSING_MAX {
                 return Err(format!(
                     "more than {MISSING_MAX} copies are missing: fetch these first"
                 ));
             }
         }
-        Ok(missing)
+        Ok(lacks)
     }
 
     async fn collect(&self, cells: &[Cell], missing: &mut Vec<Copy>) -> Result<(), String> {
@@ -77,20 +93,19 @@ impl<'a> Scan<'a> {
 
     /// Of a page, what this node should have and has not.
     async fn lacking(&self, cells: &[Cell], page: Page) -> Result<Vec<Copy>, String> {
-        let me = self.parts.cluster.me();
-        let owned: Vec<Copy> = page
-            .copies
-            .into_iter()
-            .filter(|copy| cells.binary_search(&self.cells.cell(&copy.digest)).is_ok())
-            .filter(|copy| self.view.placement(&copy.digest).contains(&me))
-            .collect();
         let mut lacking = Vec::new();
-        for copy in owned {
-            if !self.holds(&copy.digest).await? {
+        for copy in page.copies {
+            if self.owns(cells, &copy.digest) && !self.holds(&copy.digest).await? {
                 lacking.push(copy);
             }
         }
         Ok(lacking)
+    }
+
+    /// Is this node an owner of the blob, and was it asked for?
+    fn owns(&self, cells: &[Cell], digest: &Digest) -> bool {
+        let is_asked = cells.binary_search(&self.cells.cell(digest)).is_ok();
+        is_asked && self.view.placement(digest).contains(&self.parts.cluster.me())
     }
 
     async fn holds(&self, digest: &Digest) -> Result<bool, String> {
