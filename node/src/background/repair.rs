@@ -21,7 +21,6 @@ use std::{
 };
 
 use atoll_core::{
-    Digest,
     repair::{self, Cell, Cells, Sync},
     view::{Epoch, NodeId, View},
 };
@@ -34,7 +33,7 @@ use self::{
     scan::{Lacks, Scan},
 };
 use super::{
-    holdings::{Copies, Fetched, Holdings, Reports},
+    holdings::{Copies, Holdings, Reports},
     status::{Phase, RepairStatus},
     throttle::Throttle,
 };
@@ -242,39 +241,14 @@ impl Repair {
             }
         };
         self.parts.status.update(|progress| progress.sources_done += 1);
-        if !damaged.is_empty() && !self.get_or_mark(source, damaged).await {
-            return self.after(view, End::Incomplete);
-        }
-        if missing.is_empty() {
-            return self.after(view, End::Done);
-        }
-        info!(%source, epoch = %view.epoch, copies = missing.len(), "copies are missing here");
         let fetcher = Fetcher { parts: &self.parts, view, streams: self.settings.streams };
-        let all_here = fetcher.fetch(source, missing).await;
-        self.after(view, if all_here { End::Done } else { End::Incomplete })
-    }
-
-    /// Gets blobs of which `source` has a bad copy from anybody who has a good one; of the others it
-    /// remembers that they exist. A node that did not know of them would say that they are nowhere, and
-    /// close the configuration that knows better. Answers whether that is done.
-    async fn get_or_mark(&self, source: NodeId, damaged: Vec<Digest>) -> bool {
-        let (mut marked, mut is_done) = (0_u64, true);
-        for digest in damaged {
-            if let Fetched::Here(_) = self.parts.copies.fetch(digest, None).await {
-                continue;
-            }
-            match self.parts.copies.mark_damaged(digest).await {
-                Ok(()) => marked += 1,
-                Err(error) => {
-                    debug!(%digest, error, "a damaged blob cannot be remembered");
-                    is_done = false;
-                }
-            }
+        let mut is_done = true;
+        if !missing.is_empty() {
+            info!(%source, epoch = %view.epoch, copies = missing.len(), "copies are missing here");
+            is_done &= fetcher.fetch(source, missing).await;
         }
-        if marked > 0 {
-            debug!(%source, marked, "blobs are known to be damaged, and nobody has a good copy now");
-        }
-        is_done
+        is_done &= fetcher.fetch_or_mark(damaged).await;
+        self.after(view, if is_done { End::Done } else { End::Incomplete })
     }
 
     fn after(&self, view: &View, ended: End) -> End {

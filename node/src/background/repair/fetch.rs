@@ -2,11 +2,15 @@
 
 use std::{
     collections::BTreeMap,
+    future::ready,
     sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
 };
 
-use atoll_core::view::{NodeId, View};
+use atoll_core::{
+    Digest,
+    view::{NodeId, View},
+};
 use futures_util::{StreamExt, stream};
 use tracing::{debug, info};
 
@@ -59,16 +63,40 @@ impl Fetcher<'_> {
         failed == 0
     }
 
+    /// Gets blobs of which the source has only a bad copy from anybody who has a good one; of the others
+    /// this node remembers that they exist. If it did not know of them, it would say that they are nowhere,
+    /// and close the configuration that knows better. Answers whether that is done.
+    pub(super) async fn fetch_or_mark(&self, damaged: Vec<Digest>) -> bool {
+        let each = stream::iter(damaged).map(|digest| self.one_or_mark(digest));
+        each.buffer_unordered(self.streams.max(1)).fold(true, |all, one| ready(all && one)).await
+    }
+
+    async fn one_or_mark(&self, digest: Digest) -> bool {
+        if let Fetched::Here(bytes) = self.parts.copies.fetch(digest, None).await {
+            // How long it is was not known before.
+            self.parts.throttle.take(bytes).await;
+            self.came(bytes);
+            return true;
+        }
+        let marked = self.parts.copies.mark_damaged(digest).await;
+        marked.inspect_err(|error| debug!(%digest, error, "damage cannot be remembered")).is_ok()
+    }
+
+    /// Counts a copy that is here now; it was here before if no bytes travelled.
+    fn came(&self, bytes: u64) {
+        if bytes > 0 {
+            Sometimes::CopiesFetched.reached();
+            self.parts.status.copies_fetched.fetch_add(1, Relaxed);
+            self.parts.status.bytes_fetched.fetch_add(bytes, Relaxed);
+        }
+    }
+
     async fn one(&self, source: NodeId, copy: Copy) -> bool {
         self.parts.throttle.take(copy.size).await;
         let status = &self.parts.status;
         let here = match self.parts.copies.fetch(copy.digest, Some(source)).await {
             Fetched::Here(bytes) => {
-                if bytes > 0 {
-                    Sometimes::CopiesFetched.reached();
-                    status.copies_fetched.fetch_add(1, Relaxed);
-                    status.bytes_fetched.fetch_add(bytes, Relaxed);
-                }
+                self.came(bytes);
                 true
             }
             Fetched::Gone => true,
