@@ -53,12 +53,18 @@ async fn judge_all(users: &mut [User], within: Duration) -> Vec<String> {
 /// except what lost its only copy.
 async fn scan(user: &mut User, keys: &[Key], within: Duration) {
     let deadline = Instant::now() + within;
+    let in_touch = Instant::now() + GOES_ON_WITHIN;
     let mut there = BTreeSet::new();
     for key in keys {
         let (answer, digest, is_excused) = loop {
             let (answer, digest) = read(user, key).await;
             let is_excused = is_excused(user, digest.as_ref());
-            if answer != Answer::Unknown || is_excused || Instant::now() >= deadline {
+            let until = match answer {
+                Answer::Done | Answer::Refused(_) => break (answer, digest, is_excused),
+                Answer::Stale => in_touch,
+                Answer::Unknown => deadline,
+            };
+            if is_excused || Instant::now() >= until {
                 break (answer, digest, is_excused);
             }
             tokio::time::sleep(ASK_AGAIN).await;
@@ -70,6 +76,9 @@ async fn scan(user: &mut User, keys: &[Key], within: Duration) {
         }
         if answer == Answer::Unknown && !is_excused {
             book.violation(format!("{key} cannot be read after all faults ended"));
+        }
+        if answer == Answer::Stale {
+            book.violation(format!("{key}: the node is out of touch after all faults ended"));
         }
     }
     wholeness(user, &there);
@@ -151,7 +160,8 @@ async fn goes_on(user: &mut User) {
         // stays.
         let collects = user.book.lock().collects;
         let is_gone = collects && matches!(answers[1], Answer::Refused(_));
-        let is_over = !answers.contains(&Answer::Unknown) && !is_gone;
+        let is_answered = |answer: &Answer| matches!(answer, Answer::Done | Answer::Refused(_));
+        let is_over = answers.iter().all(is_answered) && !is_gone;
         if is_over || Instant::now() >= deadline {
             break answers;
         }

@@ -157,8 +157,7 @@ impl Copies for Own {
                 owners.iter().map(|owner| Peer::new(self.replicator.cluster(), *owner)).collect();
             // Asked first without relying on anything: a pin is a touch, and a blob that is touched
             // again and again, because one of its owners is not ready, could never be collected.
-            let asked: &[Peer] = if Plant::PinUnasked.is_planted() { &[] } else { &peers };
-            for peer in asked {
+            for peer in &peers {
                 let (held, _) = peer.have(&[digest]).await.map_err(|status| status.to_string())?;
                 match held.first() {
                     Some(Holding::Present(_)) => {}

@@ -60,8 +60,6 @@ plants! {
     DisownedTooEarly "disowned-too-early",
     /// A copy that no owner has is not offered to them.
     NeverOffered "never-offered",
-    /// Owners are told to pin a copy before they are asked if they can.
-    PinUnasked "pin-unasked",
 
     // Collection.
     /// A pin does not raise the stamp of the copy.

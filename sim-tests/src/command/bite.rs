@@ -48,7 +48,6 @@ const TRAPS: [Trap; Plant::ALL.len()] = [
     at(Scenario::Cluster, Plant::ReportUnsynced),
     at(Scenario::Cluster, Plant::DisownedTooEarly),
     at(Scenario::Cluster, Plant::NeverOffered),
-    at(Scenario::Cluster, Plant::PinUnasked),
     at(Scenario::GcRace, Plant::PinWithoutStamp),
     at(Scenario::Cluster, Plant::DeleteUncondemned),
     at(Scenario::Cluster, Plant::StaleTagRead),

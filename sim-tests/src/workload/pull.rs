@@ -109,7 +109,7 @@ impl User {
         }
         if answer == Answer::Done && self.is_stale(&reply) {
             self.saw(key, EVER, Seen::Value(*digest), answer);
-            return Answer::Unknown;
+            return Answer::Stale;
         }
         let seen = if answer == Answer::Done { Seen::Value(*digest) } else { Seen::Nothing };
         self.saw(key, called, seen, answer);

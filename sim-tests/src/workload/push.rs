@@ -202,7 +202,7 @@ impl User {
     pub(super) fn record_change(&mut self, key: Key, called: u64, op: Op<Digest>, answer: Answer) {
         let outcome = match answer {
             Answer::Done => Outcome::Done,
-            Answer::Unknown => Outcome::Unknown,
+            Answer::Unknown | Answer::Stale => Outcome::Unknown,
             Answer::Refused(_) if matches!(op, Op::Set { guard: Guard::Any, .. }) => return,
             Answer::Refused(_) => Outcome::Refused,
         };

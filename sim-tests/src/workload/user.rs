@@ -31,6 +31,8 @@ pub enum Answer {
     Done,
     /// Refused, without effect.
     Refused(StatusCode),
+    /// Served by a node that says that it has lost touch: it was so once.
+    Stale,
     /// No answer, or one that says neither (5xx).
     Unknown,
 }
